@@ -1,0 +1,93 @@
+/**
+ * What the processor hands over at a flush boundary, and the archive makes durable in one commit. Plain data: it crosses
+ * from worker to worker. No I/O here.
+ */
+
+/** One column of the rows of a file. Doubles are cast to `type` when written; NaN is null. */
+export interface NumberColumn {
+  readonly name: string
+  readonly type: 'double' | 'bigint' | 'integer' | 'boolean' | 'timestamp'
+  /** `timestamp`: Unix ms. `boolean`: 0 or 1. */
+  readonly values: Float64Array
+}
+
+export interface StringColumn {
+  readonly name: string
+  readonly type: 'string'
+  /** Index into `Flush.strings`; -1 is null. */
+  readonly values: Int32Array
+}
+
+export interface BytesColumn {
+  readonly name: string
+  readonly type: 'bytes'
+  readonly values: readonly (Uint8Array | null)[]
+}
+
+export type FileColumn = NumberColumn | StringColumn | BytesColumn
+
+export type Layer = 'raw' | 'processed' | 'curated' | 'quarantine'
+
+/** The rows of one file. */
+export interface FileRows {
+  readonly layer: Layer
+  /** The profile's name; null for the quarantine. */
+  readonly profile: string | null
+  /** Start of the hour of the partition, Unix ms. */
+  readonly hourMs: number
+  readonly rows: number
+  readonly columns: readonly FileColumn[]
+  /** Names of the columns that the file is sorted by. */
+  readonly sortBy: readonly string[]
+}
+
+/** What is known of one epoch of a device at the boundary; `epoch` 0 stands for readings with opaque event IDs. */
+export interface EpochLedger {
+  readonly deviceId: string
+  readonly epoch: number
+  readonly highestSampledSeq: number
+  /** Archived readings, those that wait in the log for a later flush included. */
+  readonly archived: number
+  /** Of the archived: rows that no file holds yet, because their hour is small and waits (they are safe in the log). */
+  readonly waiting: number
+  /** Quarantined readings that count as the fate of a seq. */
+  readonly quarantined: number
+  readonly shed: number
+  /** Seqs neither seen nor shed, that the device still holds. */
+  readonly buffered: number
+  /** Seqs neither seen nor shed, that the device no longer holds. */
+  readonly missing: number
+  readonly duplicates: number
+  readonly late: number
+}
+
+/** How many readings of a profile and an hour of event time the flush brings; the catalog adds them up. */
+export interface HourLedger {
+  readonly profile: string
+  readonly hourMs: number
+  readonly archived: number
+  readonly late: number
+}
+
+/** An hour whose features need a repair from the archive, because a reading came later than panes are kept. */
+export interface RepairMark {
+  readonly deviceId: string
+  readonly profile: string
+  readonly hourMs: number
+}
+
+export interface Flush {
+  readonly shard: number
+  /** The log entries that the flush covers, both included. Entries are numbered 1, 2, 3, … */
+  readonly firstEntry: number
+  readonly lastEntry: number
+  /** The dictionary of `StringColumn`s. */
+  readonly strings: readonly string[]
+  readonly files: readonly FileRows[]
+  /** Epochs that changed since the last boundary. */
+  readonly epochs: readonly EpochLedger[]
+  readonly hours: readonly HourLedger[]
+  readonly repairs: readonly RepairMark[]
+  /** The processor's state at `lastEntry`, to be kept once the flush is committed; null: none is due. */
+  readonly snapshot: Uint8Array | null
+}

@@ -1,0 +1,48 @@
+import { z } from 'zod'
+
+/**
+ * What a device says of itself on its status topic, retained: a birth when it connects, a death as its MQTT will. A death
+ * carries the session of its birth, so that an old session's death cannot bury a new birth.
+ */
+export const statusSchema = z.discriminatedUnion('state', [
+  z.object({
+    state: z.literal('online'),
+    session: z.string().min(1).max(64),
+    epoch: z.int().min(1),
+    agent: z.string().max(64),
+    profiles: z.array(z.object({ name: z.string().max(64), version: z.int().min(1), digest: z.string().max(64) })).max(64)
+  }),
+  z.object({ state: z.literal('offline'), session: z.string().min(1).max(64) })
+])
+
+export type Status = z.output<typeof statusSchema>
+
+/** What the gateway tells a device on its ack topic. */
+export const ackSchema = z.object({
+  /** This epoch's seqs collide with others seen before: take a new one. */
+  epoch_spent: z.int().min(1)
+})
+
+export type Ack = z.output<typeof ackSchema>
+
+/** Longest status or ack, in bytes. */
+export const STATUS_BYTES_MAX = 16 * 1024
+
+/** A status, or null where the bytes are none. */
+export function decodeStatus(payload: Uint8Array): Status | null {
+  return decodeSmallJson(payload, statusSchema)
+}
+
+/** An ack, or null where the bytes are none. */
+export function decodeAck(payload: Uint8Array): Ack | null {
+  return decodeSmallJson(payload, ackSchema)
+}
+
+function decodeSmallJson<T>(payload: Uint8Array, schema: z.ZodType<T>): T | null {
+  if (payload.length > STATUS_BYTES_MAX) return null
+  try {
+    return schema.parse(JSON.parse(new TextDecoder().decode(payload)))
+  } catch {
+    return null
+  }
+}
