@@ -24,7 +24,7 @@ export interface BatchHeader {
   readonly epoch: number
   /** Every seq below it was acked or shed; at most the first seq of the batch. */
   readonly oldestHeldSeq: number
-  /** The last seq that was given to a reading when the batch was made; 0 where none was. */
+  /** The last seq that was given away when the batch was made, to a reading or to a tombstone; 0 where none was. */
   readonly highestSampledSeq: number
   /** Readings in the device's buffer when the batch was made, those in the batch included. */
   readonly buffered: number
@@ -35,7 +35,7 @@ export interface BatchHeader {
 /** A batch as decoded: the readings of one PUBLISH, by columns. */
 export interface Batch {
   readonly header: BatchHeader
-  /** Why none of the readings can be used; null where they can be judged one by one. */
+  /** Why none of the readings can be used; null where they can be judged one by one. What else could be read is there all the same. */
   readonly reject: RejectReason | null
   /** Unix ms, one a reading; null where they are damaged. */
   readonly eventTimesMs: Float64Array | null
@@ -43,13 +43,15 @@ export interface Batch {
   readonly columns: readonly Column[]
   readonly tombstones: readonly Tombstone[]
   readonly clock: ClockQuality
-  /** The epoch's last seq, where the device says that it has ended. */
+  /** The epoch's last seq, where the device says that it has ended; equals `highestSampledSeq`. */
   readonly endOfStreamSeq: number | null
-  /** Fields that the profile does not name: one array of values (or one value for all readings) a name. */
   readonly extra: readonly ExtraColumn[]
 }
 
+/** A field that the profile does not name, or a metric's values that are not of its type. */
 export interface ExtraColumn {
+  /** 1 to 64 characters, once in a batch. */
   readonly name: string
+  /** One a reading. Numbers are finite. */
   readonly values: readonly (number | boolean | string | null)[]
 }

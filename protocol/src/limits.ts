@@ -27,14 +27,44 @@ export const NAME_LENGTH_MAX = 64
 /** Longest string that a batch may hold, in bytes of UTF-8. A metric's own `max` (in characters) is usually far smaller. */
 export const STRING_BYTES_MAX = 4096
 
-/** Deepest nesting of a batch: body, columns, one column, and the parts of a column with nulls. */
+/** Deepest nesting of arrays in a batch: the body, the extra fields, one of them, its values. */
 export const NESTING_DEPTH_MAX = 4
+
+/** Deepest nesting of arrays and objects in a JSON message. Whoever writes a field out again may recurse that far. */
+export const JSON_DEPTH_MAX = 16
+
+/** Largest status or ack, in bytes of JSON. */
+export const STATUS_BYTES_MAX = 16 * 1024
+
+/** Longest reason of a tombstone, in characters of `[a-z-]`. */
+export const TOMBSTONE_REASON_LENGTH_MAX = 32
+
+/** Longest unit of a metric, in UTF-16 code units. */
+export const UNIT_LENGTH_MAX = 32
+
+/** Largest version of a profile. */
+export const PROFILE_VERSION_MAX = 65_535
+
+/** Longest duration in a profile, in ms: 366 days. */
+export const PROFILE_DURATION_MS_MAX = 366 * 86_400_000
+
+/** Most hops in a feature's window: a gateway keeps a pane for each, for every device. 24 h by the minute. */
+export const HOPS_PER_WINDOW_MAX = 1440
 
 /** Most decimal places of a resolution: 10^-9. */
 export const DECIMALS_MAX = 9
 
-/** Largest seq, epoch and time: what a double holds exactly. */
+/** Largest integer of any kind, 2^53 - 1: what a double holds exactly. Seqs and epochs are in [1, INTEGER_MAX]. */
 export const INTEGER_MAX = Number.MAX_SAFE_INTEGER
+
+/**
+ * Largest magnitude of a value times 10^k that is sent as an integer, 2^50. Below it, multiplying, rounding and dividing a value
+ * that was rounded before gives the same value, and differences are exact. What is larger travels as float64.
+ */
+export const SCALED_MAX = 2 ** 50
+
+/** Largest magnitude of a time on the wire, in Unix ms: differences of two are exact, and a Date holds it. The year 128,722. */
+export const TIME_MS_MAX = 4e15
 
 /** Earliest event time: 2000-01-01T00:00:00Z, in Unix ms. What claims to be older comes from a clock that was never set. */
 export const EVENT_TIME_MS_MIN = Date.UTC(2000, 0, 1)

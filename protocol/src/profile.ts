@@ -1,6 +1,15 @@
 import { z } from 'zod'
 import { DURATION_PATTERN, durationMs } from './duration.js'
-import { DECIMALS_MAX, INTEGER_MAX, METRICS_PER_PROFILE_MAX, NAME_LENGTH_MAX } from './limits.js'
+import {
+  DECIMALS_MAX,
+  HOPS_PER_WINDOW_MAX,
+  METRICS_PER_PROFILE_MAX,
+  NAME_LENGTH_MAX,
+  PROFILE_DURATION_MS_MAX,
+  PROFILE_VERSION_MAX,
+  SCALED_MAX,
+  UNIT_LENGTH_MAX
+} from './limits.js'
 
 /**
  * A profile is the named, versioned list of metrics of a kind of device, and of the features computed from them.
@@ -8,25 +17,49 @@ import { DECIMALS_MAX, INTEGER_MAX, METRICS_PER_PROFILE_MAX, NAME_LENGTH_MAX } f
  */
 
 const name = z.string().regex(new RegExp(`^[a-z][a-z0-9_]{0,${NAME_LENGTH_MAX - 1}}$`), 'use a-z, 0-9 and _, beginning with a letter')
-const profileName = z.string().regex(new RegExp(`^[a-z][a-z0-9_-]{0,${NAME_LENGTH_MAX - 1}}$`), 'use a-z, 0-9, _ and -, beginning with a letter')
+const profileName = z
+  .string()
+  .regex(new RegExp(`^[a-z][a-z0-9_-]{0,${NAME_LENGTH_MAX - 1}}$`), 'use a-z, 0-9, _ and -, beginning with a letter')
+/** `abort`: what follows, here and in `checkProfile`, computes with durations and is skipped where one cannot be read. */
 const duration = z
   .string()
-  .regex(DURATION_PATTERN, 'write a number and ms, s, m, h or d, like 10m')
-  .refine(text => durationMs(text) > 0, 'must be more than 0')
+  .regex(DURATION_PATTERN, { error: 'write a number and ms, s, m, h or d, like 10m', abort: true })
+  .refine(isProfileDuration, { error: 'must be more than 0 and at most 366d', abort: true })
 
 /** Columns that every row of readings or features has; a metric or a feature may not take their names. */
 const RESERVED_COLUMNS = [
-  'device_id', 'event_time', 'ingest_time', 'epoch', 'seq', 'event_id', 'event_time_ms', 'late', 'clock', 'profile', 'profile_version', 'extra', 'date', 'hour',
-  'as_of', 'known_at', 'computed_at', 'revision', 'provisional', 'event_count', 'coverage', 'processor_version'
+  'device_id',
+  'event_time',
+  'ingest_time',
+  'epoch',
+  'seq',
+  'event_id',
+  'event_time_ms',
+  'late',
+  'clock',
+  'profile',
+  'profile_version',
+  'extra',
+  'date',
+  'hour',
+  'as_of',
+  'known_at',
+  'computed_at',
+  'revision',
+  'provisional',
+  'event_count',
+  'coverage',
+  'processor_version'
 ]
 
-const resolution = z
-  .number()
-  .refine(value => decimalsIn(value) !== null, `must be 1, 0.1, 0.01, … or 10^-${DECIMALS_MAX}`)
+/** 10^-k at index k. */
+const RESOLUTIONS = Array.from({ length: DECIMALS_MAX + 1 }, (_, decimals) => Number(`1e-${decimals}`))
+
+const resolution = z.number().refine(value => decimalsIn(value) !== null, `must be 1, 0.1, 0.01, … or 10^-${DECIMALS_MAX}`)
 
 const metric = z.strictObject({
   name: name.refine(text => !RESERVED_COLUMNS.includes(text), 'is the name of a column that every row has'),
-  unit: z.string().max(32).default(''),
+  unit: z.string().max(UNIT_LENGTH_MAX).default(''),
   type: z.enum(['float', 'int', 'bool', 'string']).default('float'),
   /** Least valid value. For a string: its least length, in characters. */
   min: z.number().optional(),
@@ -59,7 +92,7 @@ const flag = z.discriminatedUnion('flag', [
 export const profileSchema = z
   .strictObject({
     name: profileName,
-    version: z.int().min(1).max(65_535).default(1),
+    version: z.int().min(1).max(PROFILE_VERSION_MAX).default(1),
     evolution: z.enum(['strict', 'add_only', 'flexible']).default('strict'),
     /** How often a device is sampled. */
     interval: duration,
@@ -85,21 +118,25 @@ export function decimalsOf(metric: Metric): number | null {
   return metric.resolution === undefined ? null : decimalsIn(metric.resolution)
 }
 
-/** The nearest multiple of the metric's resolution: what a value becomes on the wire. Others are returned as they are. */
+/**
+ * The nearest multiple of the metric's resolution: what a value becomes on the wire, where -0 is 0. Values without a resolution,
+ * those that are not finite and those too large to be scaled (`SCALED_MAX`) are returned as they are. Doing it twice changes nothing.
+ */
 export function quantize(value: number, metric: Metric): number {
   const decimals = decimalsOf(metric)
-  if (decimals === null || !Number.isFinite(value)) return value
+  if (decimals === null) return value
   const scale = 10 ** decimals
   const scaled = Math.round(value * scale)
-  return Math.abs(scaled) <= INTEGER_MAX ? scaled / scale : value
+  return Math.abs(scaled) <= SCALED_MAX ? scaled / scale + 0 : value // NaN fails the comparison
 }
 
-/** A digest of everything in the profile: 64 bit FNV-1a of its canonical JSON, 16 hex digits. Not a defence against malice. */
+/**
+ * A digest of everything in the profile, defaults included: 64 bit FNV-1a of its canonical JSON (keys sorted, no spaces, UTF-8),
+ * 16 hex digits. Not a defence against malice.
+ */
 export function profileDigest(profile: Profile): string {
   let hash = 0xcbf29ce484222325n
-  for (const char of canonical(profile)) {
-    hash = ((hash ^ BigInt(char.codePointAt(0)!)) * 0x100000001b3n) & 0xffffffffffffffffn
-  }
+  for (const byte of new TextEncoder().encode(canonical(profile))) hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffffffffffffffffn
   return hash.toString(16).padStart(16, '0')
 }
 
@@ -114,43 +151,72 @@ function canonical(value: unknown): string {
 }
 
 function decimalsIn(resolution: number): number | null {
-  for (let decimals = 0; decimals <= DECIMALS_MAX; decimals++) {
-    if (resolution === Number(`1e-${decimals}`)) return decimals
-  }
-  return null
+  const decimals = RESOLUTIONS.indexOf(resolution)
+  return decimals < 0 ? null : decimals
 }
+
+function isProfileDuration(text: string): boolean {
+  const ms = durationMs(text)
+  return ms > 0 && ms <= PROFILE_DURATION_MS_MAX
+}
+
+type Complain = (path: (string | number)[], message: string) => void
 
 interface Draft {
   hop: string
-  metrics: { name: string; type: string; min?: number | undefined; max?: number | undefined; resolution?: number | undefined }[]
+  metrics: MetricDraft[]
   features: { name: string; metric: string; aggregate: string; window: string; hop?: string | undefined }[]
   flags: ({ name: string; metric: string } & ({ mean: string; std: string } | { of: string }))[]
 }
 
+interface MetricDraft {
+  name: string
+  type: string
+  min?: number | undefined
+  max?: number | undefined
+  required: boolean
+  resolution?: number | undefined
+  on_out_of_range: string
+}
+
+/** What no single key shows: names that refer to each other, and times that must divide. */
 function checkProfile(profile: Draft, context: z.core.$RefinementCtx): void {
-  const complain = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message })
+  const complain: Complain = (path, message) => context.addIssue({ code: 'custom', path, message })
   const metrics = new Map(profile.metrics.map(m => [m.name, m]))
   if (metrics.size < profile.metrics.length) complain(['metrics'], 'two metrics have the same name')
   profile.metrics.forEach((m, i) => {
-    if (m.min !== undefined && m.max !== undefined && m.min > m.max) complain(['metrics', i], `${m.name}: min is above max`)
-    if (m.resolution !== undefined && m.type !== 'float') complain(['metrics', i], `${m.name}: only a float has a resolution`)
+    checkMetric(m, message => complain(['metrics', i], `${m.name}: ${message}`))
   })
-  const features = new Set<string>()
+  const names = new Set([...RESERVED_COLUMNS, ...metrics.keys()])
   const isNumeric = (metricName: string) => ['float', 'int', 'bool'].includes(metrics.get(metricName)?.type ?? '')
+  const takeName = (path: (string | number)[], taken: string) => {
+    if (names.has(taken)) complain(path, `${taken}: the name is taken`)
+    names.add(taken)
+  }
   profile.features.forEach((f, i) => {
-    const hopMs = durationMs(f.hop ?? profile.hop)
+    const [hopMs, windowMs] = [durationMs(f.hop ?? profile.hop), durationMs(f.window)]
     if (!isNumeric(f.metric)) complain(['features', i], `${f.name}: there is no numeric metric "${f.metric}"`)
-    if (durationMs(f.window) % hopMs !== 0) complain(['features', i], `${f.name}: its window is no multiple of its hop`)
+    if (windowMs % hopMs !== 0) complain(['features', i], `${f.name}: its window is no multiple of its hop`)
+    if (windowMs / hopMs > HOPS_PER_WINDOW_MAX) complain(['features', i], `${f.name}: its window has more than ${HOPS_PER_WINDOW_MAX} hops`)
     if (hopMs % durationMs(profile.hop) !== 0) complain(['features', i], `${f.name}: its hop is no multiple of the profile's hop`)
-    if (features.has(f.name) || metrics.has(f.name) || RESERVED_COLUMNS.includes(f.name)) complain(['features', i], `${f.name}: the name is taken`)
-    features.add(f.name)
+    takeName(['features', i], f.name)
   })
-  const names = new Set(features)
+  const features = new Set(profile.features.map(f => f.name))
   profile.flags.forEach((f, i) => {
     const operands = 'of' in f ? [f.of] : [f.mean, f.std]
     for (const operand of operands) if (!features.has(operand)) complain(['flags', i], `${f.name}: there is no feature "${operand}"`)
     if (!isNumeric(f.metric)) complain(['flags', i], `${f.name}: there is no numeric metric "${f.metric}"`)
-    if (names.has(f.name) || metrics.has(f.name) || RESERVED_COLUMNS.includes(f.name)) complain(['flags', i], `${f.name}: the name is taken`)
-    names.add(f.name)
+    takeName(['flags', i], f.name)
   })
+}
+
+function checkMetric(metric: MetricDraft, complain: (message: string) => void): void {
+  const { type, min, max } = metric
+  if (min !== undefined && max !== undefined && min > max) complain('min is above max')
+  if (metric.resolution !== undefined && type !== 'float') complain('only a float has a resolution')
+  if (metric.required && metric.on_out_of_range === 'null') complain('what is required cannot become null when it is out of range')
+  if (type === 'bool' && (min !== undefined || max !== undefined)) complain('a bool has neither min nor max')
+  if (type === 'string' && ![min ?? 0, max ?? 0].every(length => Number.isInteger(length) && length >= 0)) {
+    complain('min and max of a string are its lengths: whole numbers from 0')
+  }
 }

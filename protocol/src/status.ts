@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { STATUS_BYTES_MAX } from './limits.js'
 
 /**
  * What a device says of itself on its status topic, retained: a birth when it connects, a death as its MQTT will. A death
@@ -25,9 +26,6 @@ export const ackSchema = z.object({
 
 export type Ack = z.output<typeof ackSchema>
 
-/** Longest status or ack, in bytes. */
-export const STATUS_BYTES_MAX = 16 * 1024
-
 /** A status, or null where the bytes are none. */
 export function decodeStatus(payload: Uint8Array): Status | null {
   return decodeSmallJson(payload, statusSchema)
@@ -41,7 +39,7 @@ export function decodeAck(payload: Uint8Array): Ack | null {
 function decodeSmallJson<T>(payload: Uint8Array, schema: z.ZodType<T>): T | null {
   if (payload.length > STATUS_BYTES_MAX) return null
   try {
-    return schema.parse(JSON.parse(new TextDecoder().decode(payload)))
+    return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload)))
   } catch {
     return null
   }

@@ -33,6 +33,8 @@ export interface FileRows {
   readonly layer: Layer
   /** The profile's name; null for the quarantine. */
   readonly profile: string | null
+  /** The profile's version: rows of two versions go to two files. */
+  readonly profileVersion: number | null
   /** Start of the hour of the partition, Unix ms. */
   readonly hourMs: number
   readonly rows: number

@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import { didYouMean } from './nearest.js'
+
+/** Says what is wrong with a configuration in one line, naming the key as it is written in the file. */
+
+/** @param input what was parsed, to tell which variant of a union was meant */
+export function describeProblems(error: z.ZodError, schema: z.ZodType, input: unknown): string {
+  return error.issues.map(issue => describe(issue, schema, input)).join('; ')
+}
+
+function describe(issue: z.core.$ZodIssue, schema: z.ZodType, input: unknown): string {
+  if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(schema, issue.path, input)
+    return issue.keys.map(key => `there is no key ${keyName([...issue.path, key])}${didYouMean(key, known)}`).join('; ')
+  }
+  const at = keyName(issue.path)
+  if (issue.code === 'invalid_type' && valueAt(input, issue.path) === undefined) return `${at} is missing`
+  if (issue.code === 'invalid_union' && issue.discriminator !== undefined) {
+    const options = Array.isArray(issue.options) ? issue.options.map(String) : []
+    const value = valueAt(input, issue.path)
+    return value === undefined ? `${at} is missing; there are: ${options.join(', ')}` : `there is no ${at} "${value}"${didYouMean(String(value), options)}`
+  }
+  const message = issue.message.charAt(0).toLowerCase() + issue.message.slice(1)
+  return at === '' ? message : `${at}: ${message}`
+}
+
+function keyName(path: readonly PropertyKey[]): string {
+  return path.map(String).join('.')
+}
+
+function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
+  let value = input
+  for (const key of path) value = typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined
+  return value
+}
+
+/** The keys of the object schema at a path. */
+function knownKeys(schema: z.core.$ZodType, path: readonly PropertyKey[], input: unknown): string[] {
+  let at: z.core.$ZodType | undefined = schema
+  let value = input
+  for (const key of path) {
+    const object: z.ZodObject | undefined = objectOf(at, value)
+    at = object?.shape[String(key)]
+    value = valueAt(value, [key])
+  }
+  return Object.keys(objectOf(at, value)?.shape ?? {})
+}
+
+function objectOf(schema: z.core.$ZodType | undefined, value: unknown): z.ZodObject | undefined {
+  if (schema instanceof z.ZodObject) return schema
+  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional) return objectOf(schema.def.innerType, value)
+  if (schema instanceof z.ZodDiscriminatedUnion) {
+    const type = valueAt(value, ['type'])
+    const objects = schema.options.filter(option => option instanceof z.ZodObject)
+    return objects.find(option => option.shape.type?.safeParse(type).success)
+  }
+  return undefined
+}

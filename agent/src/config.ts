@@ -1,0 +1,94 @@
+/**
+ * Reads the configuration file: YAML, checked whole before anything starts. Paths are relative to the file.
+ * Every mistake is a `ConfigError` whose message says what to change.
+ */
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { BUILT_IN_PROFILES, durationMs, type Profile, profileSchema } from '@tidemark/protocol'
+import { parse } from 'yaml'
+import { ConfigError } from './config-error.js'
+import { describeProblems } from './config-problems.js'
+import { type ConfigFile, configSchema } from './config-schema.js'
+import { didYouMean } from './nearest.js'
+
+export interface Config {
+  readonly deviceId: string
+  /** May hold a user and a password: never log it whole. */
+  readonly gatewayUrl: string
+  readonly profile: Profile
+  readonly bufferPath: string
+  readonly bufferBytesMax: number
+  /** Paths in it are absolute. */
+  readonly source: ConfigFile['source']
+  /** Between two readings of a live source. */
+  readonly intervalMs: number
+  readonly publish: {
+    readonly inFlightMax: number
+    readonly batchReadingsMax: number
+    readonly batchBytesMax: number
+    readonly backoff: { readonly minMs: number; readonly maxMs: number }
+  }
+  readonly logLevel: ConfigFile['log_level']
+}
+
+export async function readConfig(path: string): Promise<Config> {
+  const input = await readYaml(path, 'configuration')
+  const parsed = configSchema.safeParse(input)
+  if (!parsed.success) throw new ConfigError(`${path}: ${describeProblems(parsed.error, configSchema, input)}`)
+  const file = parsed.data
+  const folder = dirname(resolve(path))
+  const profile = file.profile_file === undefined ? builtInProfile(file.profile!) : await readProfile(resolve(folder, file.profile_file))
+  return {
+    deviceId: file.device_id,
+    gatewayUrl: file.gateway.url,
+    profile,
+    bufferPath: resolve(folder, file.buffer.path),
+    bufferBytesMax: file.buffer.max_bytes,
+    source: file.source.type === 'csv' ? { ...file.source, path: resolve(folder, file.source.path) } : file.source,
+    intervalMs: file.interval ?? durationMs(profile.interval),
+    publish: {
+      inFlightMax: file.publish.in_flight,
+      batchReadingsMax: file.publish.batch_readings,
+      batchBytesMax: file.publish.batch_bytes,
+      backoff: { minMs: file.publish.backoff.min, maxMs: file.publish.backoff.max }
+    },
+    logLevel: file.log_level
+  }
+}
+
+/** The URL without user and password, for logs. */
+export function withoutSecrets(url: string): string {
+  const parsed = new URL(url)
+  parsed.username = ''
+  parsed.password = ''
+  return parsed.href
+}
+
+function builtInProfile(name: string): Profile {
+  const names = BUILT_IN_PROFILES.map(profile => profile.name)
+  const profile = BUILT_IN_PROFILES.find(candidate => candidate.name === name)
+  if (profile === undefined) throw new ConfigError(`profile: there is no built-in profile "${name}"${didYouMean(name, names)}; use profile_file for one of your own`)
+  return profile
+}
+
+async function readProfile(path: string): Promise<Profile> {
+  const input = await readYaml(path, 'profile')
+  const parsed = profileSchema.safeParse(input)
+  if (!parsed.success) throw new ConfigError(`${path}: ${describeProblems(parsed.error, profileSchema, input)}`)
+  return parsed.data
+}
+
+async function readYaml(path: string, what: string): Promise<unknown> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : ''
+    throw new ConfigError(code === 'ENOENT' ? `there is no ${what} file ${path}` : `cannot read the ${what} file ${path}: ${String(error)}`)
+  }
+  try {
+    return parse(text)
+  } catch (error) {
+    throw new ConfigError(`${path} is no valid YAML: ${error instanceof Error ? error.message.split('\n')[0] : error}`)
+  }
+}

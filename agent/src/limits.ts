@@ -1,0 +1,61 @@
+/** The agent's own bounds, each with its unit and its reason. What the wire sets is in @tidemark/protocol. */
+
+/** Most readings in one commit of a replay source, and in one chunk. 500 rows make a commit 30 times cheaper a row than one each. */
+export const READINGS_PER_COMMIT_MAX = 500
+
+/** Largest chunk in the buffer, in bytes: a chunk is decoded whole, even for one reading of it. */
+export const CHUNK_BYTES_MAX = 64 * 1024
+
+/** What a chunk costs in the file beside its payload (row, tree, page slack), in bytes. An estimate, for the buffer's bound. */
+export const CHUNK_OVERHEAD_BYTES = 64
+
+/** Most bytes of text in one reading: with the numbers of the widest profile it still fits in one PUBLISH. */
+export const TEXT_BYTES_PER_READING_MAX = 64 * 1024
+
+/** Largest `batch_bytes`: 128 KiB on the wire, less 8 KiB for the header and 64 tombstones. */
+export const BATCH_BYTES_MAX = 120 * 1024
+
+/** Most batches in flight; MQTT allows 65,535, and the gateway bounds what it holds for a client. */
+export const IN_FLIGHT_MAX = 1000
+
+/** How far the durable mark of what may have been published runs ahead, in readings: one commit for so many live readings. */
+export const PUBLISH_AHEAD_READINGS = 500
+
+/** Connections lost in a row with the same oldest batch unacked, after which that batch is sent alone. */
+export const LOSSES_UNTIL_SUSPECT = 2
+
+/** Refusals of a batch after which it is halved, and of a single reading after which it is shed. */
+export const REFUSALS_MAX = 3
+
+/** A connection on which a sent batch stays unacked so long is given up, in ms. The gateway delays PUBACK when it is behind. */
+export const PUBACK_WAIT_MS_MAX = 120_000
+
+/** How long a connect may take, in ms. */
+export const CONNECT_MS_MAX = 30_000
+
+/** MQTT keep-alive, in s: a dead peer is noticed after 1.5 times this. */
+export const KEEP_ALIVE_S = 30
+
+/** How long a stopping agent waits for PUBACKs of what is in flight, in ms. */
+export const STOP_DRAIN_MS_MAX = 3000
+
+/** How long a stopping agent waits for the PUBACK of its offline status, in ms. */
+export const FAREWELL_MS_MAX = 2000
+
+/** How long an append is tried again when the disk is full or busy, in ms, before the agent gives up. */
+export const APPEND_RETRY_MS_MAX = 60_000
+
+/** Pause between two tries of an append, in ms. */
+export const APPEND_RETRY_PAUSE_MS = 1000
+
+/** Backward step of the wall clock, in ms, from which on live readings get a new epoch instead of slower time. */
+export const CLOCK_STEP_BACK_MS_MAX = 60_000
+
+/** How fast event time runs while the wall clock is behind it: slower than real time, never back. */
+export const CLOCK_SLEW = 0.9
+
+/** Smallest buffer that is accepted, in bytes. */
+export const BUFFER_BYTES_MIN = 64 * 1024
+
+/** Rows with an unreadable time at the very start of a recording after which the configuration is to blame, not the rows. */
+export const UNREADABLE_ROWS_AT_START_MAX = 20

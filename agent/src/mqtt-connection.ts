@@ -1,0 +1,139 @@
+/**
+ * One MQTT connection to the gateway, from CONNECT to close. It is never reused: mqtt.js would send what it still holds again,
+ * behind the back of the publisher, which alone decides what goes out and in which order. And each connection needs a will with
+ * a session of its own, so that the death of an old one cannot bury the birth of a new one.
+ */
+import { randomBytes } from 'node:crypto'
+import { type Ack, decodeAck, type Profile, profileDigest, type Status, topicOf } from '@tidemark/protocol'
+import mqtt, { type MqttClient } from 'mqtt'
+import { withoutSecrets } from './config.js'
+import { crashPointAfterWrites } from './crash-point.js'
+import { CONNECT_MS_MAX, FAREWELL_MS_MAX, KEEP_ALIVE_S } from './limits.js'
+
+export interface ConnectionOptions {
+  readonly url: string
+  readonly deviceId: string
+  readonly epoch: number
+  readonly agentVersion: string
+  readonly profiles: readonly Profile[]
+}
+
+export interface ConnectionEvents {
+  readonly connected: () => void
+  /** Called once, whether or not it was ever connected. */
+  readonly closed: (reason: string) => void
+  readonly told: (ack: Ack) => void
+}
+
+export class MqttConnection {
+  readonly session = randomBytes(8).toString('hex')
+  private readonly client: MqttClient
+  private error: string | null = null
+  private isClosed = false
+
+  constructor(
+    private readonly options: ConnectionOptions,
+    events: ConnectionEvents
+  ) {
+    const { deviceId, url } = options
+    this.client = mqtt.connect(url, {
+      clientId: deviceId,
+      protocolVersion: 4,
+      clean: true,
+      keepalive: KEEP_ALIVE_S,
+      connectTimeout: CONNECT_MS_MAX,
+      reconnectPeriod: 0,
+      resubscribe: false,
+      queueQoSZero: false,
+      will: { topic: topicOf(deviceId, 'status'), payload: Buffer.from(JSON.stringify(this.death())), qos: 1, retain: true }
+    })
+    this.client.on('error', error => {
+      this.error = describeError(error, url)
+    })
+    this.client.on('connect', () => {
+      this.greet()
+      events.connected()
+    })
+    this.client.on('message', (topic, payload) => {
+      const ack = topic === topicOf(deviceId, 'ack') ? decodeAck(payload) : null
+      if (ack !== null) events.told(ack)
+    })
+    this.client.on('close', () => {
+      if (this.isClosed) return
+      this.isClosed = true
+      this.client.end(true)
+      events.closed(this.error ?? 'the gateway closed the connection')
+    })
+  }
+
+  /** Sends a batch; `acked` is called at its PUBACK, and never where the connection closes before. */
+  publish(payload: Uint8Array, acked: () => void): void {
+    this.client.publish(topicOf(this.options.deviceId, 'batch'), Buffer.from(payload.buffer, payload.byteOffset, payload.length), { qos: 1 }, error => {
+      if (!error) acked()
+    })
+    crashPointAfterWrites('publish')
+  }
+
+  /** Gives the connection up at once; the gateway publishes the will. */
+  drop(reason: string): void {
+    this.error = reason
+    this.client.end(true)
+  }
+
+  /** Says that the device goes offline of its own will, and disconnects, so that there is no death to publish. */
+  async leave(): Promise<void> {
+    if (this.isClosed) return
+    this.isClosed = true
+    if (this.client.connected) await this.farewell()
+    await this.client.endAsync(true)
+  }
+
+  private async farewell(): Promise<void> {
+    const { promise: tooLate, cancel } = timeout(FAREWELL_MS_MAX)
+    const ended = this.client
+      .publishAsync(topicOf(this.options.deviceId, 'status'), JSON.stringify(this.death()), { qos: 1, retain: true })
+      .then(() => this.client.endAsync(false))
+      .catch(() => undefined) // the connection broke: the will says the same
+    await Promise.race([ended, tooLate])
+    cancel()
+  }
+
+  private greet(): void {
+    const { deviceId, epoch, agentVersion, profiles } = this.options
+    const birth: Status = {
+      state: 'online',
+      session: this.session,
+      epoch,
+      agent: agentVersion,
+      profiles: profiles.map(profile => ({ name: profile.name, version: profile.version, digest: profileDigest(profile) }))
+    }
+    const ignore = () => undefined // a connection that breaks is greeted anew
+    this.client.subscribe(topicOf(deviceId, 'ack'), { qos: 1 }, ignore)
+    this.client.publish(topicOf(deviceId, 'status'), JSON.stringify(birth), { qos: 1, retain: true }, ignore)
+  }
+
+  private death(): Status {
+    return { state: 'offline', session: this.session }
+  }
+}
+
+function describeError(error: Error, url: string): string {
+  const code = 'code' in error ? error.code : undefined
+  const where = withoutSecrets(url)
+  if (code === 'ECONNREFUSED') return `nothing listens at ${where}: start the gateway, or correct gateway.url`
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `the host of ${where} is not known`
+  if (code === 4 || code === 5) return `the gateway refuses user or password (${error.message})`
+  return error.message === '' ? String(code ?? error.name) : error.message
+}
+
+function timeout(ms: number): { promise: Promise<void>; cancel: () => void } {
+  let cancel = () => {}
+  const promise = new Promise<void>(resolve => {
+    const timer = setTimeout(resolve, ms)
+    cancel = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+  })
+  return { promise, cancel }
+}

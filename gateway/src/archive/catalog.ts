@@ -1,0 +1,190 @@
+import type { EpochLedger, Flush, HourLedger, Layer, RepairMark } from '../processor/flush.js'
+import { type Database, Sqlite } from '../sqlite.js'
+
+/**
+ * `catalog.sqlite`: which files the archive consists of, how far into the log they reach, the ledgers and the snapshots.
+ * What it records is committed, what it does not record does not count. One transaction records all of a flush: that is THE
+ * commit point. Only the archive worker writes; recovery before it, and readers beside it.
+ */
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY,            -- below archive/
+    layer TEXT NOT NULL,
+    profile TEXT,                     -- null for raw and quarantine
+    hour_ms INTEGER NOT NULL,         -- start of the partition's hour, Unix ms
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    shard INTEGER NOT NULL,
+    first_entry INTEGER NOT NULL,
+    last_entry INTEGER NOT NULL,
+    columns TEXT NOT NULL             -- a digest of their names and types: files with the same one can be read as one table
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS files_by_layer ON files (layer, profile, hour_ms);
+  CREATE TABLE IF NOT EXISTS flushes (
+    shard INTEGER NOT NULL,
+    last_entry INTEGER NOT NULL,      -- the greatest is the committed offset
+    first_entry INTEGER NOT NULL,
+    PRIMARY KEY (shard, last_entry)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS epochs (
+    device_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,           -- 0: readings with opaque event IDs
+    highest_sampled_seq INTEGER NOT NULL,
+    archived INTEGER NOT NULL,
+    waiting INTEGER NOT NULL,
+    quarantined INTEGER NOT NULL,
+    shed INTEGER NOT NULL,
+    buffered INTEGER NOT NULL,
+    missing INTEGER NOT NULL,
+    duplicates INTEGER NOT NULL,
+    late INTEGER NOT NULL,
+    PRIMARY KEY (device_id, epoch)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS hours (
+    profile TEXT NOT NULL,
+    hour_ms INTEGER NOT NULL,
+    archived INTEGER NOT NULL,
+    late INTEGER NOT NULL,
+    PRIMARY KEY (profile, hour_ms)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS repairs (
+    device_id TEXT NOT NULL,
+    profile TEXT NOT NULL,
+    hour_ms INTEGER NOT NULL,
+    PRIMARY KEY (profile, hour_ms, device_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS snapshots (
+    entry INTEGER PRIMARY KEY,
+    file TEXT NOT NULL,               -- below snapshots/
+    bytes INTEGER NOT NULL,           -- of the file
+    sha256 TEXT NOT NULL              -- of the file, hex
+  ) STRICT;
+`
+
+/** How long a statement waits for another connection's lock, in ms. Readers never hold one for long. */
+const BUSY_MS = 10_000
+
+export interface CatalogFile {
+  /** Below archive/, with `/`. */
+  readonly path: string
+  readonly layer: Layer
+  readonly profile: string | null
+  readonly hourMs: number
+  readonly rows: number
+  readonly bytes: number
+  readonly shard: number
+  readonly firstEntry: number
+  readonly lastEntry: number
+  /** A digest of the names and types of its columns. */
+  readonly columns: string
+}
+
+export interface SnapshotRecord {
+  readonly entry: number
+  readonly file: string
+  readonly bytes: number
+  readonly sha256: string
+}
+
+const FILE_COLUMNS = 'path, layer, profile, hour_ms AS hourMs, rows, bytes, shard, first_entry AS firstEntry, last_entry AS lastEntry, columns'
+const EPOCH_COLUMNS =
+  'device_id AS deviceId, epoch, highest_sampled_seq AS highestSampledSeq, archived, waiting, quarantined, shed, buffered, missing, duplicates, late'
+
+export class Catalog {
+  private constructor(private readonly database: Database) {}
+
+  /** Opens the catalog to write it, and makes it where it is new. */
+  static open(path: string): Catalog {
+    const database = new Sqlite(path, { timeout: BUSY_MS })
+    database.pragma('journal_mode = WAL')
+    database.pragma('synchronous = FULL')
+    database.exec(SCHEMA)
+    return new Catalog(database)
+  }
+
+  /** Opens a catalog to read it, beside whoever writes it. Throws where there is none. */
+  static openReadonly(path: string): Catalog {
+    return new Catalog(new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_MS }))
+  }
+
+  /** Runs `read` with all its reads from one state of the catalog. */
+  atOnce<T>(read: () => T): T {
+    return this.database.transaction(read).deferred()
+  }
+
+  /** The last entry of the log whose flush is committed; 0: none is. */
+  committedEntry(shard: number): number {
+    const row = this.database.prepare('SELECT max(last_entry) AS entry FROM flushes WHERE shard = ?').get(shard)
+    return (row as { entry: number | null }).entry ?? 0
+  }
+
+  /** The commit point of a flush. Durable when it returns. */
+  commit(flush: Flush, files: readonly CatalogFile[]): void {
+    const { database } = this
+    const insertFile = database.prepare(
+      'INSERT INTO files VALUES (@path, @layer, @profile, @hourMs, @rows, @bytes, @shard, @firstEntry, @lastEntry, @columns)'
+    )
+    const upsertEpoch = database.prepare(`INSERT OR REPLACE INTO epochs VALUES
+      (@deviceId, @epoch, @highestSampledSeq, @archived, @waiting, @quarantined, @shed, @buffered, @missing, @duplicates, @late)`)
+    const addHour = database.prepare(`INSERT INTO hours VALUES (@profile, @hourMs, @archived, @late)
+      ON CONFLICT DO UPDATE SET archived = archived + excluded.archived, late = late + excluded.late`)
+    const markRepair = database.prepare('INSERT OR IGNORE INTO repairs VALUES (@deviceId, @profile, @hourMs)')
+    const insertFlush = database.prepare('INSERT INTO flushes (shard, last_entry, first_entry) VALUES (?, ?, ?)')
+    const record = () => {
+      for (const file of files) insertFile.run(file)
+      for (const epoch of flush.epochs) upsertEpoch.run(epoch)
+      for (const hour of flush.hours) addHour.run(hour)
+      for (const mark of flush.repairs) markRepair.run(mark)
+      insertFlush.run(flush.shard, flush.lastEntry, flush.firstEntry)
+    }
+    database.transaction(record).immediate()
+  }
+
+  /** All files, or those of a layer: by layer, profile and hour, oldest first. */
+  files(layer?: Layer): CatalogFile[] {
+    const where = layer === undefined ? '' : 'WHERE layer = @layer'
+    const sql = `SELECT ${FILE_COLUMNS} FROM files ${where} ORDER BY layer, profile, hour_ms, path`
+    return this.database.prepare(sql).all(layer === undefined ? {} : { layer }) as CatalogFile[]
+  }
+
+  /** By device and epoch. */
+  epochs(): EpochLedger[] {
+    return this.database.prepare(`SELECT ${EPOCH_COLUMNS} FROM epochs ORDER BY device_id, epoch`).all() as EpochLedger[]
+  }
+
+  hours(): HourLedger[] {
+    return this.database
+      .prepare('SELECT profile, hour_ms AS hourMs, archived, late FROM hours ORDER BY profile, hour_ms')
+      .all() as HourLedger[]
+  }
+
+  repairs(): RepairMark[] {
+    const sql = 'SELECT device_id AS deviceId, profile, hour_ms AS hourMs FROM repairs ORDER BY profile, hour_ms, device_id'
+    return this.database.prepare(sql).all() as RepairMark[]
+  }
+
+  /** Newest first. */
+  snapshots(): SnapshotRecord[] {
+    return this.database.prepare('SELECT entry, file, bytes, sha256 FROM snapshots ORDER BY entry DESC').all() as SnapshotRecord[]
+  }
+
+  /** Records a durable snapshot and forgets all but the newest `keep`; returns those forgotten, whose files can go. */
+  recordSnapshot(snapshot: SnapshotRecord, keep: number): SnapshotRecord[] {
+    const record = () => {
+      this.database.prepare('INSERT OR REPLACE INTO snapshots VALUES (@entry, @file, @bytes, @sha256)').run(snapshot)
+      const old = this.snapshots().slice(keep)
+      for (const each of old) this.forgetSnapshot(each.entry)
+      return old
+    }
+    return this.database.transaction(record).immediate()
+  }
+
+  forgetSnapshot(entry: number): void {
+    this.database.prepare('DELETE FROM snapshots WHERE entry = ?').run(entry)
+  }
+
+  close(): void {
+    this.database.close()
+  }
+}

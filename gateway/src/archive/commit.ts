@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, renameSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { FileRows, Flush } from '../processor/flush.js'
+import { ArchiveWriteError, writeError } from './archive-error.js'
+import type { Catalog, CatalogFile } from './catalog.js'
+import { crashPoint } from './crash-point.js'
+import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
+import { ParquetWriter } from './parquet.js'
+import { archivePath, type DataPaths, stagingName } from './paths.js'
+import { RAW_SELECT, RawLog } from './raw.js'
+import { deleteFile, writeSnapshot } from './snapshot-file.js'
+
+/**
+ * Makes a flush durable, exactly once: all files are written and fsynced in staging/, one transaction of the catalog records
+ * them (the commit point), then they are renamed into archive/ and their folders fsynced; at last the snapshot is written.
+ * A crash before the commit point leaves nothing that counts, one behind it nothing that recovery (recover.ts) cannot redo.
+ * A flush that failed can be written again; what had been done of it is not done twice.
+ */
+
+/** Snapshots kept: the newest, and the one before, in case the newest turns out to be damaged. */
+export const SNAPSHOTS_KEPT = 2
+
+export interface Written {
+  readonly lastEntry: number
+  readonly files: number
+  readonly rows: number
+  readonly bytes: number
+  /** The entry of the snapshot that was written with the flush; null: none was. */
+  readonly snapshotEntry: number | null
+  /** The log's entries up to this one, included, are needed by no kept snapshot; 0: all are needed. */
+  readonly oldestNeededEntry: number
+}
+
+export interface ArchiveOptions {
+  readonly shard: number
+  /** DuckDB's memory, in MiB. */
+  readonly memoryMiB: number
+}
+
+export class Committer {
+  private writer: ParquetWriter | null = null
+  /** A flush behind its commit point whose renames or snapshot have failed; they are to be done before anything else. */
+  private committed: { readonly flush: Flush; readonly files: readonly CatalogFile[] } | null = null
+
+  constructor(
+    private readonly paths: DataPaths,
+    private readonly catalog: Catalog,
+    private readonly options: ArchiveOptions
+  ) {}
+
+  /** Throws an `ArchiveWriteError` where the disk or its like fails: the same flush can be written again. */
+  async write(flush: Flush): Promise<Written> {
+    try {
+      const isRepeat = this.committed !== null && this.committed.flush.lastEntry === flush.lastEntry
+      if (!isRepeat) {
+        this.expectNext(flush)
+        const files = await this.stage(flush)
+        this.catalog.commit(flush, files)
+        crashPoint('commit')
+        this.committed = { flush, files }
+      }
+      return this.publish()
+    } catch (error) {
+      this.closeWriter()
+      if (error instanceof FlushOrderError) throw error
+      throw writeError(this.paths.root, error)
+    }
+  }
+
+  close(): void {
+    this.closeWriter()
+  }
+
+  /** That a flush comes twice or out of order is a mistake of ours, and would double or lose readings. */
+  private expectNext(flush: Flush): void {
+    const committed = this.catalog.committedEntry(this.options.shard)
+    if (flush.shard !== this.options.shard)
+      throw new FlushOrderError(`a flush of shard ${flush.shard} came to the archive of ${this.options.shard}`)
+    if (flush.firstEntry !== committed + 1 || flush.lastEntry < flush.firstEntry) {
+      throw new FlushOrderError(`a flush of entries ${flush.firstEntry} to ${flush.lastEntry} came where ${committed} is committed`)
+    }
+  }
+
+  /** Writes all files into staging/, durably. */
+  private async stage(flush: Flush): Promise<CatalogFile[]> {
+    const { staging } = this.paths
+    for (const name of readdirSync(staging)) if (name.endsWith('.parquet')) deleteFile(join(staging, name))
+    const writer = await this.openWriter()
+    const data = flush.files.filter(file => file.rows > 0)
+    const files = data.map(file => describe(flush, { ...file, columns: columnsDigest(file) }))
+    await writer.writeFiles(
+      data.map((rows, i) => ({ rows, path: this.staged(files[i]) })),
+      flush.strings
+    )
+    files.push(...(await this.stageRaw(flush, writer)))
+    if (new Set(files.map(file => file.path)).size < files.length) throw new FlushOrderError('a flush has two files of the same partition')
+    for (const file of files) fsyncFile(this.staged(file))
+    fsyncFolder(staging)
+    crashPoint('flush')
+    return files.map(file => ({ ...file, bytes: statSync(this.staged(file)).size }))
+  }
+
+  private async stageRaw(flush: Flush, writer: ParquetWriter): Promise<CatalogFile[]> {
+    const log = RawLog.open(this.paths.log)
+    try {
+      const files: CatalogFile[] = []
+      for (const hour of log.hours(flush.firstEntry, flush.lastEntry)) {
+        const source = log.source(hour)
+        const file = describe(flush, { layer: 'raw', profile: null, hourMs: hour.hourMs, rows: 0, columns: 'raw' })
+        await writer.copyWide(source, RAW_SELECT, this.staged(file))
+        files.push({ ...file, rows: source.rows })
+      }
+      return files
+    } finally {
+      log.close()
+    }
+  }
+
+  private staged(file: CatalogFile): string {
+    return join(this.paths.staging, stagingName(file.path))
+  }
+
+  /** What follows the commit point. Each step can be done again. */
+  private publish(): Written {
+    if (this.committed === null) throw new Error('there is nothing to publish')
+    const { flush, files } = this.committed
+    renameStaged(
+      this.paths,
+      files.filter(file => existsSync(this.staged(file))),
+      () => crashPoint('rename')
+    )
+    if (flush.snapshot !== null) this.writeSnapshot(flush.lastEntry, flush.snapshot)
+    this.committed = null
+    return {
+      lastEntry: flush.lastEntry,
+      files: files.length,
+      rows: files.reduce((sum, file) => sum + file.rows, 0),
+      bytes: files.reduce((sum, file) => sum + file.bytes, 0),
+      snapshotEntry: flush.snapshot === null ? null : flush.lastEntry,
+      oldestNeededEntry: oldestNeededEntry(this.catalog)
+    }
+  }
+
+  private writeSnapshot(entry: number, state: Uint8Array): void {
+    const written = writeSnapshot(this.paths.snapshots, { entry, state })
+    crashPoint('snapshot')
+    for (const old of this.catalog.recordSnapshot({ entry, ...written }, SNAPSHOTS_KEPT)) deleteFile(join(this.paths.snapshots, old.file))
+  }
+
+  private async openWriter(): Promise<ParquetWriter> {
+    this.writer ??= await ParquetWriter.open({ spillFolder: this.paths.spill, memoryMiB: this.options.memoryMiB })
+    return this.writer
+  }
+
+  /** An error can leave DuckDB unusable: the next flush gets a new one. */
+  private closeWriter(): void {
+    this.writer?.close()
+    this.writer = null
+  }
+}
+
+type Described = Pick<CatalogFile, 'layer' | 'profile' | 'hourMs' | 'rows' | 'columns'>
+
+function describe(flush: Flush, { layer, profile, hourMs, rows, columns }: Described): CatalogFile {
+  const { shard, firstEntry, lastEntry } = flush
+  const path = archivePath({ layer, profile, hourMs }, shard, firstEntry, lastEntry)
+  return { path, layer, profile, hourMs, rows, bytes: 0, shard, firstEntry, lastEntry, columns }
+}
+
+/** Equal for files that can be read as one table. */
+function columnsDigest(rows: FileRows): string {
+  const shape = JSON.stringify(rows.columns.map(column => [column.name, column.type]))
+  return createHash('sha256').update(shape).digest('hex').slice(0, 16)
+}
+
+/** A flush that the caller must not have sent. Not retried. */
+export class FlushOrderError extends Error {
+  readonly code = 'FLUSH_ORDER'
+}
+
+/** Renames committed files from staging/ into archive/; all of it is durable when it returns. */
+export function renameStaged(paths: DataPaths, files: readonly CatalogFile[], afterEach: () => void): void {
+  const changed = new Set<string>()
+  for (const file of files) {
+    const target = join(paths.archive, file.path)
+    try {
+      for (const parent of makeFolder(dirname(target))) changed.add(parent)
+      renameSync(join(paths.staging, stagingName(file.path)), target)
+    } catch (cause) {
+      throw cause instanceof ArchiveWriteError ? cause : writeError(target, cause)
+    }
+    changed.add(dirname(target))
+    afterEach()
+  }
+  for (const folder of changed) fsyncFolder(folder)
+}
+
+/** The older of the kept snapshots replays from here: the log needs nothing up to it. 0 while there are fewer than two. */
+export function oldestNeededEntry(catalog: Catalog): number {
+  const snapshots = catalog.snapshots()
+  return snapshots.length < SNAPSHOTS_KEPT ? 0 : snapshots[snapshots.length - 1].entry
+}

@@ -1,0 +1,150 @@
+import { type Dirent, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { ArchiveOpenError } from './archive-error.js'
+import { Catalog, type CatalogFile } from './catalog.js'
+import { oldestNeededEntry, renameStaged } from './commit.js'
+import { fsyncFolder } from './fsync.js'
+import { type DataPaths, dataPaths, stagingName } from './paths.js'
+import { deleteFile, readSnapshot, type Snapshot } from './snapshot-file.js'
+
+/**
+ * Brings the disk to what the catalog records: redoes the renames that a crash has cut off, deletes the files of flushes that
+ * were never committed. Deletes nothing but Parquet files and temporary files of ours, and follows no symbolic link below
+ * archive/ and staging/.
+ */
+
+export interface Recovered {
+  /** The last entry whose flush is committed; 0: none is. */
+  readonly committedEntry: number
+  /** The log's entries up to this one, included, are needed by no kept snapshot; 0: all are needed. */
+  readonly oldestNeededEntry: number
+  /** Files whose rename was redone, and files that were deleted. */
+  readonly renamed: number
+  readonly deleted: number
+  /** The newest snapshot that is whole; null: there is none. A damaged one is forgotten, with a warning. */
+  loadNewestSnapshot(): Snapshot | null
+}
+
+/** Nobody else may have the archive open. `warn` gets lines for the operator. */
+export function recoverArchive(dataDir: string, shard: number, warn: (message: string) => void): Recovered {
+  const paths = dataPaths(dataDir)
+  makeFolders(paths)
+  const catalog = openCatalog(paths)
+  try {
+    const files = catalog.files()
+    const present = new Set<string>()
+    for (const path of parquetFiles(paths.archive, '')) present.add(path)
+    const absent = files.filter(file => !present.has(file.path))
+    const lost = absent.filter(file => !existsSync(join(paths.staging, stagingName(file.path))))
+    if (lost.length > 0) throw lostFiles(paths, lost)
+    renameStaged(paths, absent, () => {})
+    const recorded = new Set(files.map(file => file.path))
+    const deleted = deleteUnrecorded(
+      paths,
+      [...present].filter(path => !recorded.has(path))
+    )
+    deleteUnrecordedSnapshots(paths, catalog)
+    return {
+      committedEntry: catalog.committedEntry(shard),
+      oldestNeededEntry: oldestNeededEntry(catalog),
+      renamed: absent.length,
+      deleted,
+      loadNewestSnapshot: () => loadNewestSnapshot(paths, warn)
+    }
+  } finally {
+    catalog.close()
+  }
+}
+
+function makeFolders(paths: DataPaths): void {
+  for (const folder of [paths.root, paths.archive, paths.staging, paths.snapshots]) {
+    try {
+      mkdirSync(folder, { recursive: true })
+    } catch (cause) {
+      throw new ArchiveOpenError(
+        folder,
+        `cannot make the folder ${folder}: ${(cause as Error).message}; check its owner, or choose another data folder`,
+        cause
+      )
+    }
+  }
+  fsyncFolder(paths.root)
+  if (statSync(paths.staging).dev !== statSync(paths.archive).dev) {
+    throw new ArchiveOpenError(
+      paths.staging,
+      `${paths.staging} and ${paths.archive} are on different file systems: put both on one, files are renamed from one to the other`
+    )
+  }
+}
+
+function openCatalog(paths: DataPaths): Catalog {
+  try {
+    return Catalog.open(paths.catalog)
+  } catch (cause) {
+    throw new ArchiveOpenError(
+      paths.catalog,
+      `cannot open the catalog ${paths.catalog}: ${(cause as Error).message}; check its owner, and restore it from a backup if it is damaged`,
+      cause
+    )
+  }
+}
+
+function lostFiles(paths: DataPaths, lost: readonly CatalogFile[]): ArchiveOpenError {
+  const first = join(paths.archive, lost[0].path)
+  const others = lost.length === 1 ? '' : ` and ${lost.length - 1} more files`
+  return new ArchiveOpenError(
+    first,
+    `the archive lacks ${first}${others}, which the catalog records: put back what was moved or deleted by hand, or restore a backup`
+  )
+}
+
+function deleteUnrecorded(paths: DataPaths, unrecorded: readonly string[]): number {
+  for (const path of unrecorded) deleteFile(join(paths.archive, path))
+  let deleted = unrecorded.length
+  for (const entry of readdirSync(paths.staging, { withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.endsWith('.parquet')) continue
+    deleteFile(join(paths.staging, entry.name))
+    deleted++
+  }
+  if (existsSync(paths.spill) && lstatSync(paths.spill).isDirectory()) rmSync(paths.spill, { recursive: true })
+  return deleted
+}
+
+function deleteUnrecordedSnapshots(paths: DataPaths, catalog: Catalog): void {
+  const recorded = new Set(catalog.snapshots().map(snapshot => snapshot.file))
+  for (const name of readdirSync(paths.snapshots)) {
+    if (/\.snapshot(\.tmp)?$/.test(name) && !recorded.has(name)) deleteFile(join(paths.snapshots, name))
+  }
+}
+
+/**
+ * A damaged snapshot is forgotten, so that the one before is not dropped in its favour when the next is written, and the log
+ * is kept for it.
+ */
+function loadNewestSnapshot(paths: DataPaths, warn: (message: string) => void): Snapshot | null {
+  const catalog = openCatalog(paths)
+  try {
+    for (const { entry, file } of catalog.snapshots()) {
+      const path = join(paths.snapshots, file)
+      const snapshot = readSnapshot(path)
+      if (typeof snapshot !== 'string' && snapshot.entry === entry) return snapshot
+      const fault = typeof snapshot === 'string' ? snapshot : `it is of entry ${snapshot.entry}, not ${entry}`
+      warn(`the snapshot ${path} is damaged (${fault}): the one before it is used`)
+      catalog.forgetSnapshot(entry)
+      deleteFile(path)
+    }
+    return null
+  } finally {
+    catalog.close()
+  }
+}
+
+/** Paths of the Parquet files below `folder`, relative to `root`, with `/`. */
+function* parquetFiles(root: string, folder: string): Generator<string> {
+  const entries: Dirent[] = readdirSync(join(root, folder), { withFileTypes: true })
+  for (const entry of entries) {
+    const path = folder === '' ? entry.name : `${folder}/${entry.name}`
+    if (entry.isDirectory()) yield* parquetFiles(root, path)
+    else if (entry.isFile() && entry.name.endsWith('.parquet')) yield path
+  }
+}

@@ -1,0 +1,63 @@
+import {
+  DuckDBBlobValue,
+  DuckDBDateValue,
+  DuckDBTimestampMillisecondsValue,
+  DuckDBTimestampNanosecondsValue,
+  DuckDBTimestampSecondsValue,
+  DuckDBTimestampTZValue,
+  DuckDBTimestampValue,
+  type DuckDBType,
+  DuckDBTypeId,
+  type DuckDBValue,
+  type Json,
+  JsonDuckDBValueConverter
+} from '@duckdb/node-api'
+
+/** How values of a query's result are shown: to programs as JSON, to people as text. Times are UTC, bytes are hex. */
+
+const NUMERIC: ReadonlySet<DuckDBTypeId> = new Set([
+  DuckDBTypeId.TINYINT, DuckDBTypeId.SMALLINT, DuckDBTypeId.INTEGER, DuckDBTypeId.BIGINT, DuckDBTypeId.UTINYINT, DuckDBTypeId.USMALLINT,
+  DuckDBTypeId.UINTEGER, DuckDBTypeId.UBIGINT, DuckDBTypeId.HUGEINT, DuckDBTypeId.UHUGEINT, DuckDBTypeId.FLOAT, DuckDBTypeId.DOUBLE,
+  DuckDBTypeId.DECIMAL
+])
+
+export function isNumeric(type: DuckDBType): boolean {
+  return NUMERIC.has(type.typeId)
+}
+
+/**
+ * Integers are numbers where a double holds them, else strings. NaN and infinities are null. Times are RFC 3339. Bytes are
+ * lower-case hex.
+ */
+export function toJson(value: DuckDBValue, type: DuckDBType): Json {
+  if (value === null || typeof value === 'boolean' || typeof value === 'string') return value
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+  if (value instanceof DuckDBBlobValue) return Buffer.from(value.bytes).toString('hex')
+  return timeText(value) ?? JsonDuckDBValueConverter(value, type, JsonDuckDBValueConverter)
+}
+
+export function toText(value: DuckDBValue): string {
+  if (value === null) return ''
+  if (value instanceof DuckDBBlobValue) return Buffer.from(value.bytes).toString('hex')
+  return timeText(value)?.replace('T', ' ') ?? String(value)
+}
+
+/** RFC 3339, with as many digits of the second as there are; null for what is no time. */
+function timeText(value: DuckDBValue): string | null {
+  if (value instanceof DuckDBTimestampTZValue) return rfc3339(value.micros, 'Z')
+  if (value instanceof DuckDBTimestampValue) return rfc3339(value.micros, '')
+  if (value instanceof DuckDBTimestampMillisecondsValue) return rfc3339(value.millis * 1000n, '')
+  if (value instanceof DuckDBTimestampSecondsValue) return rfc3339(value.seconds * 1_000_000n, '')
+  if (value instanceof DuckDBTimestampNanosecondsValue || value instanceof DuckDBDateValue) return value.toString().replace(' ', 'T')
+  return null
+}
+
+function rfc3339(micros: bigint, zone: string): string {
+  const belowMs = ((micros % 1000n) + 1000n) % 1000n
+  const date = new Date(Number((micros - belowMs) / 1000n))
+  if (Number.isNaN(date.getTime())) return `${micros} us since 1970`
+  const [seconds, millis] = date.toISOString().slice(0, -1).split('.')
+  const fraction = `${millis}${String(belowMs).padStart(3, '0')}`.replace(/0+$/, '')
+  return `${seconds}${fraction === '' ? '' : `.${fraction}`}${zone}`
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env node
+import { Command } from 'commander'
+import { addLedgerCommand } from './commands/ledger.js'
+import { addSqlCommand } from './commands/sql.js'
+import { addStartCommand } from './commands/start.js'
+import { ConfigError } from './config.js'
+
+const program = new Command('tidemark-gateway')
+  .description("Tidemark's gateway: takes readings in over MQTT, and writes a Parquet archive and maintenance features.")
+  .version('0.1.0')
+  .showHelpAfterError()
+addStartCommand(program)
+addSqlCommand(program)
+addLedgerCommand(program)
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof Error)) throw error
+  process.stderr.write(`tidemark-gateway: ${error.message}\n`)
+  process.exit(error instanceof ConfigError ? 2 : 1)
+}

@@ -1,0 +1,11 @@
+/**
+ * A test-only switch: `TIDEMARK_CRASH_AT=<point>:<k>` makes the process kill itself with SIGKILL right after the k-th time that
+ * it reaches the point. Proofs of recovery use it to land where it hurts; unset it costs one comparison. Counted per thread.
+ */
+const [crashName, crashCount] = (process.env.TIDEMARK_CRASH_AT ?? '').split(':')
+
+let left = Number(crashCount)
+
+export function crashPoint(name: 'append' | 'flush' | 'commit' | 'rename' | 'snapshot'): void {
+  if (name === crashName && --left === 0) process.kill(process.pid, 'SIGKILL')
+}

@@ -1,0 +1,82 @@
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { PacketSizeMeter } from './packet-size-meter.js'
+
+/** A packet of a client is larger than the front takes. */
+export class PacketTooLargeError extends Error {
+  readonly code = 'PACKET_TOO_LARGE'
+  constructor(readonly packetBytesMax: number) {
+    super(`an MQTT packet of more than ${packetBytesMax} bytes, or one with a malformed length`)
+  }
+}
+
+/**
+ * A client's socket as the broker sees it: bytes pass in both directions, but too large a packet ends the connection before
+ * it is buffered, and `hold` stops the reading while the client has too much unacked.
+ */
+export class MeteredConnection extends Duplex {
+  readonly remote: string
+  private readonly meter: PacketSizeMeter
+  private isHeld = false
+  private wantsMore = false
+
+  constructor(
+    private readonly socket: Socket,
+    packetBytesMax: number
+  ) {
+    super({ allowHalfOpen: false })
+    this.remote = `${socket.remoteAddress}:${socket.remotePort}`
+    this.meter = new PacketSizeMeter(packetBytesMax)
+    socket.pause()
+    socket.on('data', chunk => {
+      if (!this.meter.feed(chunk)) this.destroy(new PacketTooLargeError(packetBytesMax))
+      else if (!this.push(chunk)) this.stop()
+    })
+    socket.on('end', () => this.push(null))
+    socket.on('error', error => this.destroy(error))
+    socket.on('close', () => this.destroy())
+  }
+
+  /** Reads no more until `release`. */
+  hold(): void {
+    this.isHeld = true
+    this.socket.pause()
+  }
+
+  release(): void {
+    this.isHeld = false
+    if (this.wantsMore) this.socket.resume()
+  }
+
+  override _read(): void {
+    this.wantsMore = true
+    if (!this.isHeld) this.socket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.socket.write(chunk, done)
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    this.socket.cork()
+    for (const [i, { chunk }] of chunks.entries()) {
+      if (i === chunks.length - 1) this.socket.write(chunk, done)
+      else this.socket.write(chunk)
+    }
+    this.socket.uncork()
+  }
+
+  override _final(done: () => void): void {
+    this.socket.end(done)
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.socket.destroy()
+    done(error)
+  }
+
+  private stop(): void {
+    this.wantsMore = false
+    this.socket.pause()
+  }
+}

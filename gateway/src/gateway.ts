@@ -1,0 +1,93 @@
+/** Wires the gateway: front -> log -> processor -> archive, and what stops it in the right order. */
+import { join } from 'node:path'
+import type { Ack } from '@tidemark/protocol'
+import type { Logger } from 'pino'
+import { type Config, ConfigError } from './config.js'
+import { lockDataDir } from './data-lock.js'
+import { AedesFront } from './front/aedes-front.js'
+import { listenHttp } from './http/http-server.js'
+import { createMetrics } from './http/metrics.js'
+import { LogClient } from './log/log-client.js'
+import { PipelineClient } from './pipeline/pipeline-client.js'
+import { type Control, encodeControl } from './processor/control.js'
+
+/** Bytes of the log that the processor may be behind before PUBACKs are delayed: they lie on disk, not in memory. */
+const BEHIND_BYTES_MAX = 2 * 1024 ** 3
+
+export interface Gateway {
+  readonly mqttPort: number
+  readonly httpPort: number
+  /** Resolves with what went wrong, when the gateway can no longer work. */
+  readonly failed: Promise<Error>
+  /** Stops taking in, makes everything durable: log, rows, a snapshot. */
+  stop(): Promise<void>
+}
+
+/** Starts a gateway. Throws a `ConfigError` for what the person must change. */
+export async function startGateway(config: Config, logger: Logger): Promise<Gateway> {
+  const lock = lockDataDir(config.dataDir)
+  let fail: (error: Error) => void = () => {}
+  const failed = new Promise<Error>(resolve => (fail = resolve))
+  const log = await LogClient.open(join(config.dataDir, 'log.sqlite')).catch(asConfigError)
+  log.onFailure(fail)
+  let front: AedesFront | null = null
+  const pipeline = await PipelineClient.open(
+    { dataDir: config.dataDir, lastEntry: log.lastEntry },
+    {
+      onFailure: fail,
+      onTruncate: throughEntry => log.truncate(throughEntry),
+      onStats: () => regulate(log, pipeline),
+      onNotices: notices => {
+        for (const { deviceId, epoch } of notices) front?.tell(deviceId, { epoch_spent: epoch } satisfies Ack)
+      }
+    },
+    logger
+  ).catch(asConfigError)
+  log.onEntry = entry => pipeline.noteEntry(entry)
+  pipeline.noteEntry(log.lastEntry)
+  await appendControl(log, { control: 'start', settings: config.settings, profiles: config.profiles })
+
+  front = await AedesFront.create(log, logger)
+  const metrics = createMetrics({ front: front.counters, log, pipeline })
+  front.onAcked = metrics.observePuback
+  const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)
+  const http = await listenHttp({ ...config.http, metrics, notReady }).catch(error => refusePort('http', config.http, error))
+  const mqttPort = await front.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
+
+  return {
+    mqttPort,
+    httpPort: http.port,
+    failed,
+    async stop() {
+      await front.close()
+      const drained = await appendControl(log, { control: 'drain' })
+      await pipeline.drain(drained)
+      await http.close()
+      await pipeline.close()
+      await log.close()
+      lock.close()
+    }
+  }
+}
+
+/** Delays PUBACKs while the processor is too far behind. */
+function regulate(log: LogClient, pipeline: PipelineClient): void {
+  const behindBytes = pipeline.behindBytes + log.appendedBytes - pipeline.stats!.appliedBytes
+  if (behindBytes > BEHIND_BYTES_MAX) log.hold()
+  else if (behindBytes < BEHIND_BYTES_MAX / 2) log.release()
+}
+
+function appendControl(log: LogClient, control: Control): Promise<number> {
+  return new Promise((resolve, reject) => {
+    log.append('control', '', encodeControl(control), (error, entry) => (error === null ? resolve(entry) : reject(error)))
+  })
+}
+
+function asConfigError(error: Error): never {
+  throw new ConfigError(error.message, { cause: error })
+}
+
+function refusePort(name: string, { host, port }: { host: string; port: number }, error: NodeJS.ErrnoException): never {
+  const why = error.code === 'EADDRINUSE' ? 'is taken by another process' : `cannot be listened on (${error.message})`
+  throw new ConfigError(`${name}: ${host}:${port} ${why}: stop that process, or choose another with --${name} HOST:PORT`, { cause: error })
+}

@@ -1,0 +1,89 @@
+/** The gateway's metrics in Prometheus' text format. Names and labels are bounded by the code, never by what devices send. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { FrontCounters } from '../front/aedes-front.js'
+import type { LogClient } from '../log/log-client.js'
+import type { PipelineClient } from '../pipeline/pipeline-client.js'
+
+export interface Measured {
+  readonly front: FrontCounters
+  readonly log: LogClient
+  readonly pipeline: PipelineClient
+}
+
+export interface Metrics {
+  readonly registry: Registry
+  /** Milliseconds from the arrival of a publish at the front to its PUBACK. */
+  observePuback(milliseconds: number): void
+}
+
+export function createMetrics({ front, log, pipeline }: Measured): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const puback = new Histogram({
+    name: 'tidemark_puback_seconds',
+    help: 'From the arrival of a publish at the front to its PUBACK; the fsync of the log lies between.',
+    buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+    registers: [registry]
+  })
+  const gauge = (name: string, help: string, read: () => number) => {
+    new Gauge({
+      name: `tidemark_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read())
+      }
+    })
+  }
+  const counter = (name: string, help: string, read: () => number) => {
+    new Counter({
+      name: `tidemark_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset()
+        this.inc(read())
+      }
+    })
+  }
+  const processor = () => pipeline.stats?.processor
+  gauge('connections', 'MQTT connections.', () => front.connections)
+  counter('published_total', 'Publishes that the front has taken.', () => front.published)
+  counter('acked_total', 'Publishes that are durable in the log.', () => front.acked)
+  counter('log_entries_total', 'Group commits of the log.', () => log.appendedWaves)
+  counter('log_bytes_total', 'Bytes of frames appended to the log.', () => log.appendedBytes)
+  counter('log_refused_total', 'Group commits that the disk refused.', () => log.refusedWaves)
+  gauge('log_last_entry', 'The last durable entry.', () => log.lastEntry)
+  gauge('processed_entry', 'The last entry that the processor has applied.', () => processor()?.entry ?? 0)
+  gauge('committed_entry', 'The last entry whose flush is committed.', () => pipeline.stats?.committedEntry ?? 0)
+  gauge('devices', 'Devices known.', () => processor()?.devices ?? 0)
+  gauge('idle_devices', 'Devices silent for longer than the idle timeout.', () => processor()?.idleDevices ?? 0)
+  gauge('fleet_watermark_seconds', 'The least watermark of devices that are not idle, Unix time.', () => (processor()?.fleetWatermarkMs ?? 0) / 1000)
+  counter('readings_archived_total', 'Readings archived.', () => processor()?.archived ?? 0)
+  counter('readings_late_total', 'Of them: late.', () => processor()?.late ?? 0)
+  counter('readings_duplicate_total', 'Readings dropped: seen before.', () => processor()?.duplicates ?? 0)
+  counter('readings_shed_total', 'Readings that devices have declared dropped.', () => processor()?.shed ?? 0)
+  counter('feature_rows_total', 'Feature rows, since this process started.', () => processor()?.featureRows ?? 0)
+  counter('feature_corrections_total', 'Of them: with a revision above 0.', () => processor()?.featureCorrections ?? 0)
+  gauge('rows_waiting', 'Rows that no file holds yet.', () => processor()?.rowsWaiting ?? 0)
+  counter('flushes_total', 'Flushes committed since this process started.', () => pipeline.stats?.flushes ?? 0)
+  counter('files_total', 'Parquet files written since this process started.', () => pipeline.stats?.files ?? 0)
+  counter('file_bytes_total', 'Bytes of Parquet written since this process started.', () => pipeline.stats?.fileBytes ?? 0)
+  labelled(registry, 'readings_quarantined_total', 'Quarantined, by reason.', 'reason', () => processor()?.rejects ?? {})
+  labelled(registry, 'publishes_refused_total', 'Publishes and connections that the front has refused, by refusal.', 'refusal', () => front.refused)
+  labelled(registry, 'unknown_fields_total', 'Fields that no profile names, by profile and field.', 'field', () => processor()?.unknownFields ?? {})
+  return { registry, observePuback: milliseconds => puback.observe(milliseconds / 1000) }
+}
+
+function labelled(registry: Registry, name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void {
+  new Counter({
+    name: `tidemark_${name}`,
+    help,
+    labelNames: [label],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [value, count] of Object.entries(read())) this.inc({ [label]: value }, count)
+    }
+  })
+}

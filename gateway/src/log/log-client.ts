@@ -1,0 +1,182 @@
+/**
+ * The log as the event loop sees it: frames are packed into waves, a wave becomes one entry, its callbacks are called when it is
+ * durable. At most one wave is with the worker; the next is packed meanwhile. What waits is bounded by who asks `isFull`.
+ */
+import { Worker } from 'node:worker_threads'
+import { type FrameKind, frameBytes, writeFrame } from './frames.js'
+import type { FromLogWorker, ToLogWorker } from './messages.js'
+
+/** Least time between two group commits, ms. */
+const GROUP_COMMIT_MS = 5
+
+/** A wave that has grown to this many bytes goes out as soon as the worker is free. */
+const WAVE_BYTES_MAX = 4 * 1024 * 1024
+
+/** Bytes that may wait for the log before fronts must hold their sockets. */
+const PENDING_BYTES_MAX = 64 * 1024 * 1024
+
+const WAVE_BYTES_START = 64 * 1024
+
+export class LogWriteError extends Error {
+  readonly code = 'LOG_WRITE'
+  constructor(path: string, reason: string) {
+    super(`cannot append to ${path}: ${reason}. Free disk space or check who owns it; devices keep what is not acked and send it again`)
+  }
+}
+
+/** `error` is null when the frame is durable, in the entry `entry`. */
+export type Appended = (error: Error | null, entry: number) => void
+
+export class LogClient {
+  /** The last durable entry, and the bytes of frames appended since the start. */
+  lastEntry = 0
+  appendedBytes = 0
+  appendedWaves = 0
+  refusedWaves = 0
+  lastWaveRefused = false
+  /** Called when an entry (a wave or a tick) is durable. */
+  onEntry: (entry: number) => void = () => {}
+  /** While true no wave goes out: what reads the log is too far behind. */
+  private held = false
+  private buffer = Buffer.allocUnsafe(WAVE_BYTES_START)
+  private used = 0
+  private waiting: Appended[] = []
+  private inFlight: { wave: number; bytes: number; callbacks: Appended[] } | null = null
+  private waves = 0
+  private lastSentMs = 0
+  private timer: NodeJS.Timeout | null = null
+  private onIdle: (() => void) | null = null
+  private onClosed: (() => void) | null = null
+
+  private constructor(
+    private readonly path: string,
+    private readonly worker: Worker
+  ) {}
+
+  /** Opens the log, making the file where there is none. Rejects with a `LogWriteError` where it cannot. */
+  static open(path: string): Promise<LogClient> {
+    const worker = new Worker(new URL('./log-worker.js', import.meta.url), { workerData: { path } })
+    const client = new LogClient(path, worker)
+    return new Promise((resolve, reject) => {
+      worker.once('error', reject)
+      worker.on('message', (message: FromLogWorker) => {
+        if (message.type === 'open') {
+          client.lastEntry = message.lastEntry
+          worker.off('error', reject)
+          resolve(client)
+        } else if (message.type === 'failed-to-open') {
+          reject(new LogWriteError(path, message.message))
+          worker.terminate()
+        } else client.receive(message)
+      })
+    })
+  }
+
+  /** What to do when the worker dies: without it nothing can be acked. */
+  onFailure(listener: (error: Error) => void): void {
+    this.worker.on('error', listener)
+  }
+
+  append(kind: FrameKind, deviceId: string, payload: Uint8Array, done: Appended): void {
+    const bytes = frameBytes(deviceId, payload.length)
+    if (this.used + bytes > this.buffer.length) this.grow(this.used + bytes)
+    this.used = writeFrame(this.buffer, this.used, kind, deviceId, payload)
+    this.waiting.push(done)
+    this.schedule()
+  }
+
+  /** Whether more waits than should: hold back whoever appends. */
+  get isFull(): boolean {
+    return this.used + (this.inFlight?.bytes ?? 0) >= PENDING_BYTES_MAX
+  }
+
+  hold(): void {
+    this.held = true
+  }
+
+  release(): void {
+    this.held = false
+    this.schedule()
+  }
+
+  truncate(throughEntry: number): void {
+    this.post({ type: 'truncate', throughEntry })
+  }
+
+  /** Resolves when everything appended is durable or refused, and the file is closed. */
+  async close(): Promise<void> {
+    this.release()
+    if (this.inFlight !== null || this.used > 0) await new Promise<void>(resolve => (this.onIdle = resolve))
+    await new Promise<void>(resolve => {
+      this.onClosed = resolve
+      this.post({ type: 'close' })
+    })
+  }
+
+  private schedule(): void {
+    if (this.inFlight !== null || this.used === 0 || this.held) return
+    const dueMs = this.used >= WAVE_BYTES_MAX ? 0 : this.lastSentMs + GROUP_COMMIT_MS - performance.now()
+    if (dueMs <= 0) this.send()
+    else this.timer ??= setTimeout(() => this.send(), dueMs)
+  }
+
+  private send(): void {
+    if (this.timer !== null) clearTimeout(this.timer)
+    this.timer = null
+    if (this.inFlight !== null || this.used === 0 || this.held) return
+    const frames = new Uint8Array(this.used)
+    frames.set(this.buffer.subarray(0, this.used))
+    const wave = ++this.waves
+    this.inFlight = { wave, bytes: this.used, callbacks: this.waiting }
+    this.waiting = []
+    this.used = 0
+    if (this.buffer.length > WAVE_BYTES_MAX) this.buffer = Buffer.allocUnsafe(WAVE_BYTES_START)
+    this.lastSentMs = performance.now()
+    this.post({ type: 'append', wave, frames }, [frames.buffer])
+  }
+
+  private receive(message: Exclude<FromLogWorker, { type: 'open' | 'failed-to-open' }>): void {
+    switch (message.type) {
+      case 'appended':
+        this.lastEntry = message.entry
+        this.appendedBytes += message.bytes
+        this.appendedWaves++
+        this.lastWaveRefused = false
+        this.finish(null, message.entry)
+        this.onEntry(message.entry)
+        return
+      case 'refused':
+        this.refusedWaves++
+        this.lastWaveRefused = true
+        this.finish(new LogWriteError(this.path, message.message), 0)
+        return
+      case 'ticked':
+        this.lastEntry = message.entry
+        this.onEntry(message.entry)
+        return
+      case 'closed':
+        this.onClosed?.()
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  private finish(error: Error | null, entry: number): void {
+    const { callbacks } = this.inFlight!
+    this.inFlight = null
+    this.schedule()
+    for (const callback of callbacks) callback(error, entry)
+    if (this.inFlight === null && this.used === 0) this.onIdle?.()
+  }
+
+  private grow(bytes: number): void {
+    const grown = Buffer.allocUnsafe(Math.max(bytes, this.buffer.length * 2))
+    grown.set(this.buffer.subarray(0, this.used))
+    this.buffer = grown
+  }
+
+  private post(message: ToLogWorker, transfer: ArrayBuffer[] = []): void {
+    this.worker.postMessage(message, transfer)
+  }
+}

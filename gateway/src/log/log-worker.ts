@@ -1,0 +1,70 @@
+/** The log's single writer: a worker, so that no event loop waits for fsync. It stamps ingest times and appends the ticks. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { crashPoint } from '../crash-point.js'
+import { frameBytes, writeFrame } from './frames.js'
+import type { FromLogWorker, ToLogWorker } from './messages.js'
+import { SqliteLog } from './sqlite-log.js'
+
+const TICK_MS = 1000
+
+/** Entries deleted in one transaction: few enough that appends do not wait for it. */
+const TRUNCATED_AT_ONCE = 32
+
+const port = parentPort!
+const post = (message: FromLogWorker) => port.postMessage(message)
+const tick = Buffer.alloc(frameBytes('', 0))
+writeFrame(tick, 0, 'tick', '', new Uint8Array(0))
+
+try {
+  serve(new SqliteLog(workerData.path as string))
+} catch (error) {
+  post({ type: 'failed-to-open', message: messageOf(error) })
+}
+
+function serve(log: SqliteLog): void {
+  const ticking = setInterval(() => {
+    try {
+      post({ type: 'ticked', entry: log.append(tick, Date.now()) })
+    } catch {
+      // the next append reports what is wrong; time goes on with the next tick
+    }
+  }, TICK_MS)
+
+  const truncate = (throughEntry: number): void => {
+    try {
+      if (log.truncate(throughEntry, TRUNCATED_AT_ONCE)) setImmediate(truncate, throughEntry)
+    } catch {
+      // a log that cannot shrink is still a log; the next snapshot tries again
+    }
+  }
+
+  port.on('message', (message: ToLogWorker) => {
+    switch (message.type) {
+      case 'append':
+        try {
+          const entry = log.append(message.frames, Date.now())
+          crashPoint('append')
+          post({ type: 'appended', wave: message.wave, entry, bytes: message.frames.length })
+        } catch (error) {
+          post({ type: 'refused', wave: message.wave, message: messageOf(error) })
+        }
+        return
+      case 'truncate':
+        truncate(message.throughEntry)
+        return
+      case 'close':
+        clearInterval(ticking)
+        log.close()
+        post({ type: 'closed' })
+        port.close()
+        return
+      default:
+        message satisfies never
+    }
+  })
+  post({ type: 'open', lastEntry: log.lastEntry })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

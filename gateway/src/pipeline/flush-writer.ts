@@ -1,0 +1,90 @@
+/**
+ * Hands flushes to the archive, one in work and one waiting, and tries again while the disk fails: a flush is never dropped. What
+ * the archive cannot take, the processor does not make: `write` is awaited.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ArchiveClient } from '../archive/archive-client.js'
+import { ArchiveWriteError } from '../archive/archive-error.js'
+import type { Written } from '../archive/commit.js'
+import type { Flush } from '../processor/flush.js'
+
+const RETRY_MS = 2000
+
+/** One in work, one waiting in the archive's client. */
+const OUTSTANDING_MAX = 2
+
+export class FlushWriter {
+  readonly totals = { committedEntry: 0, flushes: 0, files: 0, fileRows: 0, fileBytes: 0, snapshots: 0, archiveError: null as string | null }
+  private readonly outstanding = new Set<Promise<void>>()
+  private failure: Error | null = null
+
+  constructor(
+    private readonly archive: ArchiveClient,
+    committedEntry: number,
+    private readonly onWritten: (written: Written) => void,
+    private readonly onRetry: (message: string) => void
+  ) {
+    this.totals.committedEntry = committedEntry
+  }
+
+  /** Resolves once there is room for the next flush. Throws where the archive has failed for good. */
+  async write(flush: Flush): Promise<void> {
+    const written = this.writeUntilDone(flush)
+    const settled = written.then(
+      () => {},
+      error => {
+        this.failure = error
+      }
+    )
+    this.outstanding.add(settled)
+    settled.finally(() => this.outstanding.delete(settled))
+    while (this.outstanding.size >= OUTSTANDING_MAX) await Promise.race(this.outstanding)
+    if (this.failure !== null) throw this.failure
+  }
+
+  /** Resolves once every flush is committed. */
+  async drain(): Promise<void> {
+    await Promise.all(this.outstanding)
+    if (this.failure !== null) throw this.failure
+  }
+
+  private async writeUntilDone(flush: Flush): Promise<void> {
+    let attempt = this.archive.write(flush, buffersOf(flush))
+    for (;;) {
+      try {
+        const written = await attempt
+        this.note(written)
+        return
+      } catch (error) {
+        if (!(error instanceof ArchiveWriteError)) throw error
+        this.totals.archiveError = error.message
+        this.onRetry(error.message)
+        await sleep(RETRY_MS)
+        attempt = this.archive.retry()
+      }
+    }
+  }
+
+  private note(written: Written): void {
+    const { totals } = this
+    totals.archiveError = null
+    totals.committedEntry = written.lastEntry
+    totals.flushes++
+    totals.files += written.files
+    totals.fileRows += written.rows
+    totals.fileBytes += written.bytes
+    if (written.snapshotEntry !== null) totals.snapshots++
+    this.onWritten(written)
+  }
+}
+
+/** What need not be copied from worker to worker. */
+function buffersOf(flush: Flush): ArrayBuffer[] {
+  const buffers: ArrayBuffer[] = []
+  for (const file of flush.files) {
+    for (const { values } of file.columns) {
+      if ((values instanceof Float64Array || values instanceof Int32Array) && values.buffer instanceof ArrayBuffer) buffers.push(values.buffer)
+    }
+  }
+  return buffers
+}

@@ -1,0 +1,41 @@
+/** What crosses between the gateway's main thread and the processor's worker. */
+import type { ProcessorStats } from '../processor/processor.js'
+import type { Notice } from '../processor/state.js'
+
+export interface PipelineOptions {
+  readonly dataDir: string
+  /** The last entry of the log when the gateway started. */
+  readonly lastEntry: number
+}
+
+export type ToPipeline =
+  /** The log is durable up to this entry. */
+  | { readonly type: 'entry'; readonly entry: number }
+  /** Answer `drained` when everything up to this entry is committed in the archive. */
+  | { readonly type: 'drain'; readonly entry: number }
+  | { readonly type: 'close' }
+
+export interface PipelineStats {
+  readonly processor: ProcessorStats
+  /** Bytes of frames applied since the start. */
+  readonly appliedBytes: number
+  readonly committedEntry: number
+  readonly flushes: number
+  readonly files: number
+  readonly fileRows: number
+  readonly fileBytes: number
+  readonly snapshots: number
+  /** Why the archive cannot be written just now; null: it can. */
+  readonly archiveError: string | null
+}
+
+export type FromPipeline =
+  | { readonly type: 'open'; readonly fromEntry: number; readonly behindBytes: number; readonly renamed: number; readonly deleted: number }
+  | { readonly type: 'failed'; readonly message: string }
+  | { readonly type: 'warning'; readonly message: string }
+  | { readonly type: 'stats'; readonly stats: PipelineStats }
+  | { readonly type: 'notices'; readonly notices: readonly Notice[] }
+  /** The log may forget its entries up to this one. */
+  | { readonly type: 'truncate'; readonly throughEntry: number }
+  | { readonly type: 'drained' }
+  | { readonly type: 'closed' }

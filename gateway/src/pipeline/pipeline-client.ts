@@ -1,0 +1,101 @@
+/** The processor's worker as the main thread sees it. */
+import { Worker } from 'node:worker_threads'
+import type { Logger } from 'pino'
+import type { Notice } from '../processor/state.js'
+import type { FromPipeline, PipelineOptions, PipelineStats, ToPipeline } from './messages.js'
+
+export interface PipelineEvents {
+  onNotices(notices: readonly Notice[]): void
+  onTruncate(throughEntry: number): void
+  onStats(stats: PipelineStats): void
+  /** The processor cannot go on. */
+  onFailure(error: Error): void
+}
+
+export class PipelineClient {
+  stats: PipelineStats | null = null
+  /** Bytes of frames that lay behind the snapshot at the start. */
+  behindBytes = 0
+  private onDrained: (() => void) | null = null
+  private onClosed: (() => void) | null = null
+
+  private constructor(
+    private readonly worker: Worker,
+    private readonly events: PipelineEvents,
+    private readonly logger: Logger
+  ) {}
+
+  /** Recovers the archive and the processor's state. Rejects where that cannot be done. */
+  static open(options: PipelineOptions, events: PipelineEvents, logger: Logger): Promise<PipelineClient> {
+    const worker = new Worker(new URL('./processor-worker.js', import.meta.url), { workerData: options, name: 'processor' })
+    const client = new PipelineClient(worker, events, logger)
+    return new Promise((resolve, reject) => {
+      let isOpen = false
+      const fail = (error: Error) => (isOpen ? events.onFailure(error) : reject(error))
+      worker.on('error', fail)
+      worker.on('message', (message: FromPipeline) => {
+        if (message.type === 'open') {
+          const { fromEntry, behindBytes, renamed, deleted } = message
+          isOpen = true
+          client.behindBytes = behindBytes
+          logger.info({ fromEntry, behindBytes, renamed, deleted }, 'recovered')
+          resolve(client)
+        } else if (message.type === 'failed') fail(new Error(message.message))
+        else client.receive(message)
+      })
+    })
+  }
+
+  noteEntry(entry: number): void {
+    this.post({ type: 'entry', entry })
+  }
+
+  /** Resolves when everything up to `entry` is committed in the archive. */
+  drain(entry: number): Promise<void> {
+    return new Promise(resolve => {
+      this.onDrained = resolve
+      this.post({ type: 'drain', entry })
+    })
+  }
+
+  close(): Promise<void> {
+    return new Promise(resolve => {
+      this.onClosed = resolve
+      this.post({ type: 'close' })
+    })
+  }
+
+  terminate(): Promise<number> {
+    return this.worker.terminate()
+  }
+
+  private receive(message: Exclude<FromPipeline, { type: 'open' | 'failed' }>): void {
+    switch (message.type) {
+      case 'warning':
+        this.logger.warn(message.message)
+        return
+      case 'stats':
+        this.stats = message.stats
+        this.events.onStats(message.stats)
+        return
+      case 'notices':
+        this.events.onNotices(message.notices)
+        return
+      case 'truncate':
+        this.events.onTruncate(message.throughEntry)
+        return
+      case 'drained':
+        this.onDrained?.()
+        return
+      case 'closed':
+        this.onClosed?.()
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  private post(message: ToPipeline): void {
+    this.worker.postMessage(message)
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The processor's shell: tails the log, applies its entries, hands flushes to the archive. Live and recovery are one path: from the
+ * newest snapshot on, what lies at or before the committed entry is applied again but not written again.
+ */
+import { join } from 'node:path'
+import { setImmediate as yieldToEvents } from 'node:timers/promises'
+import { parentPort, workerData } from 'node:worker_threads'
+import { openArchive } from '../archive/archive-client.js'
+import { SqliteEventIdStore } from '../event-id-store.js'
+import { SqliteLogReader } from '../log/sqlite-log.js'
+import { Processor } from '../processor/processor.js'
+import { FlushWriter } from './flush-writer.js'
+import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
+
+/** Entries read from the log at a time. */
+const ENTRIES_AT_ONCE = 64
+
+const STATS_MS = 250
+
+const TICK_BYTES_MAX = 6
+
+const port = parentPort!
+const post = (message: FromPipeline) => port.postMessage(message)
+
+run(workerData as PipelineOptions).catch(error => post({ type: 'failed', message: error instanceof Error ? error.message : String(error) }))
+
+async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
+  const log = new SqliteLogReader(join(dataDir, 'log.sqlite'))
+  const { recovered, archive } = openArchive(dataDir, { warn: message => post({ type: 'warning', message }) })
+  const eventIds = new SqliteEventIdStore(join(dataDir, 'event-ids.sqlite'))
+  const snapshot = recovered.loadNewestSnapshot()
+  const processor = new Processor(eventIds, snapshot?.state ?? null)
+  checkLog(log, dataDir, lastEntry, processor.entry, recovered.committedEntry)
+  const writer = new FlushWriter(
+    archive,
+    recovered.committedEntry,
+    written => post({ type: 'truncate', throughEntry: written.oldestNeededEntry }),
+    message => post({ type: 'warning', message })
+  )
+  const tail = new Tail()
+  let appliedBytes = 0
+  let notedMs = 0
+  const postStats = () => {
+    notedMs = performance.now()
+    post({ type: 'stats', stats: { processor: processor.stats(), appliedBytes, ...writer.totals } })
+  }
+  post({
+    type: 'open',
+    fromEntry: processor.entry,
+    behindBytes: log.bytesBehind(processor.entry),
+    renamed: recovered.renamed,
+    deleted: recovered.deleted
+  })
+
+  while (!tail.isClosed) {
+    const entries = tail.head > processor.entry ? log.read(processor.entry, ENTRIES_AT_ONCE) : []
+    for (const entry of entries) {
+      const flush = processor.apply(entry)
+      if (entry.frames.length > TICK_BYTES_MAX) appliedBytes += entry.frames.length
+      if (flush === null) continue
+      eventIds.commit(entry.ingestMs)
+      if (flush.lastEntry > recovered.committedEntry) await writer.write(flush)
+    }
+    const notices = processor.takeNotices()
+    if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
+    if (performance.now() - notedMs >= STATS_MS) postStats()
+    if (entries.length > 0) await yieldToEvents()
+    else if (tail.drainEntry !== null && processor.entry >= tail.drainEntry) {
+      await writer.drain()
+      postStats()
+      tail.drainEntry = null
+      post({ type: 'drained' })
+    } else await tail.news(STATS_MS)
+  }
+  await archive.close()
+  eventIds.close()
+  log.close()
+  post({ type: 'closed' })
+  port.close()
+}
+
+/** What the main thread says, and waiting for it. */
+class Tail {
+  head = 0
+  drainEntry: number | null = null
+  isClosed = false
+  private wake: (() => void) | null = null
+
+  constructor() {
+    port.on('message', (message: ToPipeline) => {
+      if (message.type === 'entry') this.head = message.entry
+      else if (message.type === 'drain') this.drainEntry = message.entry
+      else this.isClosed = true
+      this.wake?.()
+    })
+  }
+
+  /** Resolves at the next message, or when `ms` have passed. */
+  news(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, ms)
+      this.wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
+
+function checkLog(log: SqliteLogReader, dataDir: string, lastEntry: number, processorEntry: number, committedEntry: number): void {
+  const needed = Math.max(processorEntry, committedEntry)
+  if (lastEntry < needed) {
+    throw new Error(`the log in ${dataDir} ends at entry ${lastEntry}, the archive at ${needed}: log.sqlite was removed or is older than the archive; restore it`)
+  }
+  const first = log.firstEntry
+  if (first !== null && first > processorEntry + 1) {
+    throw new Error(`the log in ${dataDir} begins with entry ${first}, but no snapshot holds what came before: restore the folder snapshots/`)
+  }
+}

@@ -1,0 +1,101 @@
+/** What is remembered of one device: its epochs, its watermark, its features. */
+import { Epoch, type EpochSnapshot } from './epoch.js'
+import type { Features } from './features.js'
+
+/** Epochs whose seqs are tracked for a device at a boundary (between boundaries, four times as many); the least recently used goes first. */
+export const EPOCHS_MAX = 1024
+
+/** Epochs that are known to be forgotten; a reading of one is quarantined. The oldest are dropped. */
+const FORGOTTEN_MAX = 16_384
+
+/** Most profiles a device has features of at a time. */
+export const FEATURES_MAX = 4
+
+/** Readings with opaque event IDs. */
+export interface OpaqueCounts {
+  archived: number
+  quarantined: number
+  duplicates: number
+  late: number
+  /** The latest event time, Unix ms. */
+  latestEventTimeMs: number
+}
+
+export interface DeviceSnapshot {
+  deviceId: string
+  watermarkMs: number
+  lastSeenMs: number
+  idle: boolean
+  forgotten: number[]
+  opaque: OpaqueCounts
+  epochs: EpochSnapshot[]
+}
+
+export class Device {
+  readonly deviceId: string
+  /** No reading before it is expected any more. Never backwards. Unix ms. */
+  watermarkMs: number
+  /** Uptime at which its last message came, ms. */
+  lastSeenMs: number
+  idle: boolean
+  readonly opaque: OpaqueCounts
+  /** By profile name. */
+  readonly features = new Map<string, Features>()
+  private readonly epochs = new Map<number, Epoch>()
+  private readonly forgotten: Set<number>
+
+  constructor(deviceId: string, snapshot?: DeviceSnapshot) {
+    this.deviceId = deviceId
+    this.watermarkMs = snapshot?.watermarkMs ?? Number.NEGATIVE_INFINITY
+    this.lastSeenMs = snapshot?.lastSeenMs ?? 0
+    this.idle = snapshot?.idle ?? false
+    this.opaque = snapshot?.opaque ?? { archived: 0, quarantined: 0, duplicates: 0, late: 0, latestEventTimeMs: Number.NEGATIVE_INFINITY }
+    this.forgotten = new Set(snapshot?.forgotten)
+    for (const epoch of snapshot?.epochs ?? []) this.epochs.set(epoch.epoch, new Epoch(epoch.epoch, epoch))
+  }
+
+  /** The epoch, made where it is new; null where it was forgotten. */
+  touchEpoch(number: number): Epoch | null {
+    const known = this.epochs.get(number)
+    if (known !== undefined) {
+      if (this.epochs.size > 1) {
+        this.epochs.delete(number) // to the end: last used
+        this.epochs.set(number, known)
+      }
+      return known
+    }
+    if (this.forgotten.has(number)) return null
+    const epoch = new Epoch(number)
+    this.epochs.set(number, epoch)
+    if (this.epochs.size > 4 * EPOCHS_MAX) this.forgetOldest()
+    return epoch
+  }
+
+  /** Keeps the epochs used last; called at a boundary, when the ledger of those that go has been written. */
+  forgetOldEpochs(): void {
+    while (this.epochs.size > EPOCHS_MAX) this.forgetOldest()
+  }
+
+  epoch(number: number): Epoch | undefined {
+    return this.epochs.get(number)
+  }
+
+  allEpochs(): Iterable<Epoch> {
+    return this.epochs.values()
+  }
+
+  toSnapshot(): DeviceSnapshot {
+    const { deviceId, watermarkMs, lastSeenMs, idle, opaque } = this
+    return { deviceId, watermarkMs, lastSeenMs, idle, opaque, forgotten: [...this.forgotten], epochs: Array.from(this.epochs.values(), e => e.toSnapshot()) }
+  }
+
+  private forgetOldest(): void {
+    const [oldest] = this.epochs.keys()
+    this.epochs.delete(oldest)
+    this.forgotten.add(oldest)
+    if (this.forgotten.size > FORGOTTEN_MAX) {
+      const [first] = this.forgotten
+      this.forgotten.delete(first)
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The rows that the processor has made and no flush has taken yet, by layer, profile and hour; and which of them a boundary
+ * takes: those of the current hour and of large ones at once, those of small hours behind it when they have waited.
+ */
+import type { FileRows, HourLedger, RepairMark } from './flush.js'
+import { READING } from './layouts.js'
+import { type RowLayout, Rows, type RowsSnapshot } from './rows.js'
+
+const HOUR_MS = 3_600_000
+
+/** Bytes of quarantined payloads that make a boundary of their own. */
+export const QUARANTINED_BYTES_MAX = 64 * 1024 * 1024
+
+export interface TakeRule {
+  readonly ingestMs: number
+  readonly smallHourRows: number
+  readonly smallHourWaitMs: number
+  readonly all: boolean
+}
+
+export class Outputs {
+  /** Rows that wait, and bytes of payloads in them: what bounds memory between boundaries. */
+  rows = 0
+  quarantinedBytes = 0
+  private readonly pending = new Map<string, Rows>()
+  private readonly hours = new Map<string, { profile: string; hourMs: number; archived: number; late: number }>()
+  private readonly repairs = new Map<string, RepairMark>()
+
+  /** The rows of the layout's layer and the hour that holds `timeMs`, to write one more into. */
+  rowsFor(layout: RowLayout, timeMs: number, ingestMs: number): Rows {
+    const hourMs = Math.floor(timeMs / HOUR_MS) * HOUR_MS
+    const key = `${layout.id}/${hourMs}`
+    let rows = this.pending.get(key)
+    if (rows === undefined) {
+      rows = new Rows(layout, hourMs, ingestMs)
+      this.pending.set(key, rows)
+    }
+    this.rows++
+    return rows
+  }
+
+  countReading(profile: string, eventTimeMs: number, late: boolean): void {
+    const hourMs = Math.floor(eventTimeMs / HOUR_MS) * HOUR_MS
+    const key = `${profile}/${hourMs}`
+    let hour = this.hours.get(key)
+    if (hour === undefined) {
+      hour = { profile, hourMs, archived: 0, late: 0 }
+      this.hours.set(key, hour)
+    }
+    hour.archived++
+    if (late) hour.late++
+  }
+
+  markRepair(deviceId: string, profile: string, fromMs: number, throughMs: number): void {
+    for (let hourMs = Math.floor(fromMs / HOUR_MS) * HOUR_MS; hourMs <= throughMs; hourMs += HOUR_MS) {
+      this.repairs.set(`${deviceId}/${profile}/${hourMs}`, { deviceId, profile, hourMs })
+    }
+  }
+
+  get isEmpty(): boolean {
+    return this.pending.size === 0
+  }
+
+  /** Whether rows of a small hour have waited long enough. */
+  isDue(ingestMs: number, smallHourWaitMs: number): boolean {
+    for (const rows of this.pending.values()) if (ingestMs - rows.sinceMs >= smallHourWaitMs) return true
+    return false
+  }
+
+  /** Takes what the boundary writes; the rest waits. */
+  take(rule: TakeRule): { files: FileRows[]; strings: string[]; hours: HourLedger[]; repairs: RepairMark[] } {
+    const files: FileRows[] = []
+    const strings: string[] = []
+    const currentHourMs = Math.floor(rule.ingestMs / HOUR_MS) * HOUR_MS
+    for (const [key, rows] of this.pending) {
+      const waits = rows.hourMs < currentHourMs && rows.count < rule.smallHourRows && rule.ingestMs - rows.sinceMs < rule.smallHourWaitMs
+      if (waits && !rule.all) continue
+      const { layer, profile, profileVersion, sortBy } = rows.layout
+      files.push({ layer, profile, profileVersion, hourMs: rows.hourMs, rows: rows.count, columns: rows.toColumns(strings.length), sortBy })
+      for (const text of rows.strings) strings.push(text)
+      this.pending.delete(key)
+      this.rows -= rows.count
+      if (layer === 'quarantine') this.quarantinedBytes = 0
+    }
+    const hours = [...this.hours.values()]
+    const repairs = [...this.repairs.values()]
+    this.hours.clear()
+    this.repairs.clear()
+    return { files, strings, hours, repairs }
+  }
+
+  /** Readings that wait, by device and epoch (0: opaque). */
+  waitingReadings(): Map<string, Map<number, number>> {
+    const waiting = new Map<string, Map<number, number>>()
+    for (const rows of this.pending.values()) {
+      if (rows.layout.layer !== 'processed') continue
+      for (let row = 0; row < rows.count; row++) {
+        const deviceId = rows.stringAt(READING.device, row)!
+        const epoch = rows.numberAt(READING.epoch, row) || 0 // NaN: opaque
+        const epochs = waiting.get(deviceId) ?? new Map<number, number>()
+        waiting.set(deviceId, epochs.set(epoch, (epochs.get(epoch) ?? 0) + 1))
+      }
+    }
+    return waiting
+  }
+
+  /** At a boundary, when counts and repairs have just been taken: the rows that wait. */
+  toSnapshot(): RowsSnapshot[] {
+    return Array.from(this.pending.values(), rows => rows.toSnapshot())
+  }
+
+  restore(snapshots: readonly RowsSnapshot[]): void {
+    for (const snapshot of snapshots) {
+      const rows = Rows.restore(snapshot)
+      this.pending.set(`${rows.layout.id}/${rows.hourMs}`, rows)
+      this.rows += rows.count
+    }
+  }
+}

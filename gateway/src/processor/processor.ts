@@ -1,0 +1,249 @@
+/**
+ * The processor: a deterministic state machine over the log. Entries in, flushes out; the same entries give the same flushes, to
+ * the bit, whatever slices they come in and wherever it was restored from a snapshot. It reads no clock and does no I/O
+ * but through `EventIdStore`.
+ *
+ * A flush boundary lies between entries, and the log decides where: behind the tick that closes `flushIntervalMs` of ingest
+ * time, behind `flushRows` rows, behind a drain.
+ */
+import type { LogEntry } from '../log/schema.js'
+import { readFrames } from '../log/frames.js'
+import { decodeControl } from './control.js'
+import type { Device } from './device.js'
+import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
+import type { EpochLedger, Flush } from './flush.js'
+import { ingestBatch } from './ingest-batch.js'
+import { ingestJson } from './ingest-json.js'
+import { QUARANTINED_BYTES_MAX } from './outputs.js'
+import { decodeState, encodeState } from './snapshot.js'
+import { type Counters, type Notice, State } from './state.js'
+
+const SHARD = 0
+
+/** Most of the time between two ticks that counts as uptime; more than that, and the gateway was down. */
+const TICK_UPTIME_MS_MAX = 2000
+
+/** Ticks alone make a boundary only this often, so that an idle gateway writes little. */
+const QUIET_BOUNDARY_MS = 3_600_000
+
+const EXPIRY_STEP_MS = 60_000
+
+export interface ProcessorStats extends Counters {
+  entry: number
+  ingestMs: number
+  devices: number
+  idleDevices: number
+  /** The least watermark of devices that are not idle; null without one. */
+  fleetWatermarkMs: number | null
+  featureRows: number
+  featureCorrections: number
+  rowsWaiting: number
+  rejects: Record<string, number>
+  unknownFields: Record<string, number>
+}
+
+export class Processor {
+  private readonly state: State
+  private waiting: Map<string, Map<number, number>>
+  private drains = false
+
+  /** From nothing, or from a snapshot that `Flush.snapshot` held. */
+  constructor(eventIds: EventIdStore, snapshot: Uint8Array | null = null) {
+    this.state = snapshot === null ? new State(eventIds) : decodeState(snapshot, eventIds)
+    this.waiting = this.state.outputs.waitingReadings()
+  }
+
+  /** The last entry applied; 0 before the first. */
+  get entry(): number {
+    return this.state.entry
+  }
+
+  /** Applies the next entry. Returns a flush where a boundary lies behind it. Throws where the log is damaged or has a hole. */
+  apply({ entry, ingestMs, frames }: LogEntry): Flush | null {
+    const { state } = this
+    if (entry !== state.entry + 1) throw new Error(`the log has no entry ${state.entry + 1}: it goes on with ${entry}`)
+    state.entry = entry
+    state.ingestMs = ingestMs
+    if (state.boundaryMs === 0) state.boundaryMs = ingestMs
+    let ticked = false
+    let frameIndex = 0
+    for (const { kind, deviceId, payload } of readFrames(frames)) {
+      const message = { deviceId, frameIndex, payload, payloadKept: false }
+      frameIndex++
+      if (kind === 'tick') {
+        this.tick()
+        ticked = true
+        continue
+      }
+      state.hasNews = true
+      if (kind === 'control') this.control(payload)
+      else {
+        state.counters.messages++
+        if (kind === 'batch') ingestBatch(state, { ...message, kind })
+        else if (kind === 'json') ingestJson(state, { ...message, kind })
+      }
+    }
+    return this.isBoundary(ticked) ? this.flush() : null
+  }
+
+  /** Devices to be told to take a new epoch; each is given once. */
+  takeNotices(): Notice[] {
+    return this.state.notices.splice(0)
+  }
+
+  stats(): ProcessorStats {
+    const { state } = this
+    let idleDevices = 0
+    let fleetWatermarkMs = Number.POSITIVE_INFINITY
+    for (const device of state.devices.values()) {
+      if (device.idle) idleDevices++
+      else if (device.watermarkMs > Number.NEGATIVE_INFINITY) fleetWatermarkMs = Math.min(fleetWatermarkMs, device.watermarkMs)
+    }
+    return {
+      ...state.counters,
+      entry: state.entry,
+      ingestMs: state.ingestMs,
+      devices: state.devices.size,
+      idleDevices,
+      fleetWatermarkMs: Number.isFinite(fleetWatermarkMs) ? fleetWatermarkMs : null,
+      featureRows: state.featureRows.rows,
+      featureCorrections: state.featureRows.corrections,
+      rowsWaiting: state.outputs.rows,
+      rejects: Object.fromEntries(state.rejects),
+      unknownFields: Object.fromEntries(state.unknownFields)
+    }
+  }
+
+  /** The device's watermark, for tests and diagnosis; null where it is not known. */
+  watermarkMs(deviceId: string): number | null {
+    return this.state.devices.get(deviceId)?.watermarkMs ?? null
+  }
+
+  private control(payload: Uint8Array): void {
+    const control = decodeControl(payload)
+    switch (control.control) {
+      case 'start':
+        this.state.settings = control.settings
+        this.state.setProfiles(control.profiles)
+        this.state.tickedMs = this.state.ingestMs
+        return
+      case 'drain':
+        this.drains = true
+        for (const device of this.state.dirty) this.correct(device)
+        return
+      default:
+        control satisfies never
+    }
+  }
+
+  private tick(): void {
+    const { state } = this
+    if (state.settings === null) return
+    const { ingestMs, settings } = state
+    if (!Number.isNaN(state.tickedMs)) state.uptimeMs += Math.min(ingestMs - state.tickedMs, TICK_UPTIME_MS_MAX)
+    state.tickedMs = ingestMs
+    for (const device of state.dirty) this.correct(device, settings.correctionIntervalMs)
+    for (const device of state.withGap) this.passGap(device, settings.gapTimeoutMs, settings.allowedLatenessMs)
+    if (state.uptimeMs - state.idleCheckedMs >= Math.max(1000, settings.idleTimeoutMs / 20)) this.findIdle(settings.idleTimeoutMs)
+    this.expireEventIds()
+  }
+
+  /** Sends a device's corrections, those of features that sent none for at least `intervalMs`. */
+  private correct(device: Device, intervalMs = 0): void {
+    const { state } = this
+    let isDirty = false
+    for (const features of device.features.values()) {
+      if (state.ingestMs - features.correctedAtMs >= intervalMs) features.correct(state.ingestMs, state.sinks(device, features))
+      isDirty ||= features.isDirty
+    }
+    if (!isDirty) state.dirty.delete(device)
+  }
+
+  /** A gap that has stood too long no longer holds the watermark: it follows the latest reading at a distance. */
+  private passGap(device: Device, timeoutMs: number, latenessMs: number): void {
+    let hasGap = false
+    for (const epoch of device.allEpochs()) {
+      if (!epoch.hasGap) continue
+      hasGap = true
+      if (this.state.uptimeMs - epoch.gapSinceMs >= timeoutMs) this.state.raiseWatermark(device, epoch.latestAheadMs - latenessMs)
+    }
+    if (!hasGap) this.state.withGap.delete(device)
+  }
+
+  private findIdle(timeoutMs: number): void {
+    const { state } = this
+    state.idleCheckedMs = state.uptimeMs
+    for (const device of state.devices.values()) {
+      if (device.idle || state.uptimeMs - device.lastSeenMs < timeoutMs) continue
+      device.idle = true
+      for (const features of device.features.values()) features.showOpenHops(state.sinks(device, features))
+    }
+  }
+
+  private expireEventIds(): void {
+    const { state } = this
+    const throughMs = state.ingestMs - EVENT_ID_KEPT_MS
+    if (state.opaqueExpiredMs === Number.NEGATIVE_INFINITY) state.opaqueExpiredMs = throughMs
+    if (throughMs - state.opaqueExpiredMs < EXPIRY_STEP_MS) return
+    state.opaqueBytes -= state.eventIds.bytesBetween(state.opaqueExpiredMs, throughMs)
+    state.opaqueExpiredMs = throughMs
+  }
+
+  private isBoundary(ticked: boolean): boolean {
+    const { state } = this
+    const { settings, outputs } = state
+    if (settings === null) return false
+    if (this.drains || outputs.rows >= settings.flushRows || outputs.quarantinedBytes >= QUARANTINED_BYTES_MAX) return true
+    const sinceMs = state.ingestMs - state.boundaryMs
+    if (!ticked || sinceMs < settings.flushIntervalMs) return false
+    return state.hasNews || outputs.isDue(state.ingestMs, settings.smallHourWaitMs) || sinceMs >= QUIET_BOUNDARY_MS
+  }
+
+  private flush(): Flush {
+    const { state } = this
+    const settings = state.settings!
+    const isFull = this.drains || state.outputs.rows >= settings.flushRows
+    const { smallHourRows, smallHourWaitMs } = settings
+    const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all: isFull })
+    const epochs = this.ledger()
+    const firstEntry = state.boundaryEntry + 1
+    state.boundaryEntry = state.entry
+    state.boundaryMs = state.ingestMs
+    state.boundaries++
+    state.hasNews = false
+    const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
+    this.drains = false
+    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, epochs, snapshot: snapshotIsDue ? encodeState(state) : null }
+  }
+
+  /** The epochs that changed, and those whose waiting rows came or went. */
+  private ledger(): EpochLedger[] {
+    const { state } = this
+    const before = this.waiting
+    this.waiting = state.outputs.waitingReadings()
+    for (const waiting of [before, this.waiting]) {
+      for (const [deviceId, epochs] of waiting) for (const epoch of epochs.keys()) state.noteChanged(state.devices.get(deviceId)!, epoch)
+    }
+    const ledger: EpochLedger[] = []
+    for (const [device, epochs] of state.changed) {
+      for (const epoch of epochs) {
+        const row = ledgerRow(device, epoch, this.waiting.get(device.deviceId)?.get(epoch) ?? 0)
+        if (row !== null) ledger.push(row)
+      }
+      device.forgetOldEpochs()
+    }
+    state.changed.clear()
+    return ledger
+  }
+}
+
+function ledgerRow(device: Device, number: number, waiting: number): EpochLedger | null {
+  const { deviceId, opaque } = device
+  if (number === 0) {
+    const { archived, quarantined, duplicates, late } = opaque
+    return { deviceId, epoch: 0, highestSampledSeq: archived + quarantined, archived, waiting, quarantined, shed: 0, buffered: 0, missing: 0, duplicates, late }
+  }
+  const epoch = device.epoch(number)
+  if (epoch === undefined) return null
+  return { deviceId, epoch: number, highestSampledSeq: epoch.highestSampledSeq, waiting, buffered: epoch.buffered, ...epoch.counts }
+}

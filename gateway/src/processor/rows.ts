@@ -1,0 +1,140 @@
+/**
+ * Rows on their way to one file, column by column: growing typed arrays, strings by dictionary. A cell is written with `put…`,
+ * a row ended with `endRow`; a cell that was not written is null.
+ */
+import type { FileColumn, Layer, NumberColumn } from './flush.js'
+
+export type ColumnType = NumberColumn['type'] | 'string' | 'bytes'
+
+export interface ColumnSpec {
+  readonly name: string
+  readonly type: ColumnType
+}
+
+/** What every row of a layer has in common. */
+export interface RowLayout {
+  /** Rows of one ID and hour go to one file. */
+  readonly id: string
+  readonly layer: Layer
+  readonly profile: string | null
+  readonly profileVersion: number | null
+  readonly columns: readonly ColumnSpec[]
+  readonly sortBy: readonly string[]
+}
+
+export interface RowsSnapshot {
+  readonly layout: RowLayout
+  readonly hourMs: number
+  readonly sinceMs: number
+  readonly count: number
+  readonly strings: string[]
+  /** One a column: doubles, Int32 indices, or the bytes themselves. */
+  readonly columns: (Float64Array | Int32Array | (Uint8Array | null)[])[]
+}
+
+const CAPACITY_MIN = 64
+
+export class Rows {
+  readonly layout: RowLayout
+  readonly hourMs: number
+  /** Ingest time of the first row. */
+  readonly sinceMs: number
+  count = 0
+  readonly strings: string[] = []
+  private capacity = 0
+  private readonly stringIndex = new Map<string, number>()
+  private readonly numbers: Float64Array[]
+  private readonly indices: Int32Array[]
+  private readonly bytes: (Uint8Array | null)[][]
+
+  constructor(layout: RowLayout, hourMs: number, sinceMs: number) {
+    this.layout = layout
+    this.hourMs = hourMs
+    this.sinceMs = sinceMs
+    this.numbers = layout.columns.map(() => new Float64Array(0))
+    this.indices = layout.columns.map(() => new Int32Array(0))
+    this.bytes = layout.columns.map(() => [])
+  }
+
+  static restore(snapshot: RowsSnapshot): Rows {
+    const rows = new Rows(snapshot.layout, snapshot.hourMs, snapshot.sinceMs)
+    rows.count = rows.capacity = snapshot.count
+    for (const text of snapshot.strings) rows.stringIndex.set(text, rows.strings.push(text) - 1)
+    for (const [c, column] of snapshot.columns.entries()) {
+      if (column instanceof Float64Array) rows.numbers[c] = column
+      else if (column instanceof Int32Array) rows.indices[c] = column
+      else rows.bytes[c] = column
+    }
+    return rows
+  }
+
+  toSnapshot(): RowsSnapshot {
+    const { layout, hourMs, sinceMs, count, strings } = this
+    return { layout, hourMs, sinceMs, count, strings, columns: this.toColumns(0).map(column => column.values as RowsSnapshot['columns'][number]) }
+  }
+
+  putNumber(column: number, value: number): void {
+    if (this.count === this.capacity) this.grow()
+    this.numbers[column][this.count] = value
+  }
+
+  putString(column: number, text: string): void {
+    if (this.count === this.capacity) this.grow()
+    let index = this.stringIndex.get(text)
+    if (index === undefined) {
+      index = this.strings.push(text) - 1
+      this.stringIndex.set(text, index)
+    }
+    this.indices[column][this.count] = index
+  }
+
+  putBytes(column: number, bytes: Uint8Array): void {
+    if (this.count === this.capacity) this.grow()
+    this.bytes[column][this.count] = bytes
+  }
+
+  endRow(): void {
+    if (this.count === this.capacity) this.grow()
+    this.count++
+  }
+
+  /** The value of a number column, NaN for null. */
+  numberAt(column: number, row: number): number {
+    return this.numbers[column][row]
+  }
+
+  stringAt(column: number, row: number): string | null {
+    const index = this.indices[column][row]
+    return index < 0 ? null : this.strings[index]
+  }
+
+  /** The columns as they cross to the archive; dictionary indices begin at `firstString`. The arrays are the caller's then. */
+  toColumns(firstString: number): FileColumn[] {
+    return this.layout.columns.map(({ name, type }, c): FileColumn => {
+      if (type === 'string') return { name, type, values: this.indices[c].slice(0, this.count).map(index => (index < 0 ? -1 : index + firstString)) }
+      if (type === 'bytes') return { name, type, values: Array.from({ length: this.count }, (_, row) => this.bytes[c][row] ?? null) }
+      return { name, type, values: this.numbers[c].slice(0, this.count) }
+    })
+  }
+
+  private grow(): void {
+    const from = this.capacity
+    this.capacity = Math.max(CAPACITY_MIN, this.capacity * 2)
+    for (const [c, { type }] of this.layout.columns.entries()) {
+      if (type === 'string') this.indices[c] = grownInt32(this.indices[c], this.capacity, from)
+      else if (type !== 'bytes') this.numbers[c] = grownFloat64(this.numbers[c], this.capacity, from)
+    }
+  }
+}
+
+function grownFloat64(values: Float64Array, capacity: number, from: number): Float64Array {
+  const grown = new Float64Array(capacity)
+  grown.set(values)
+  return grown.fill(Number.NaN, from)
+}
+
+function grownInt32(values: Int32Array, capacity: number, from: number): Int32Array {
+  const grown = new Int32Array(capacity)
+  grown.set(values)
+  return grown.fill(-1, from)
+}

@@ -1,0 +1,155 @@
+/** All that the processor remembers between entries. A function of the log, and of nothing else. */
+import { type Profile, profileDigest } from '@tidemark/protocol'
+import type { Settings } from './control.js'
+import { Device, FEATURES_MAX } from './device.js'
+import type { EventIdStore } from './event-ids.js'
+import { FeatureRowWriter } from './feature-rows.js'
+import { type Plan, planFeatures } from './feature-plan.js'
+import { Features } from './features.js'
+import { readingsLayout } from './layouts.js'
+import { Outputs } from './outputs.js'
+import type { RowLayout } from './rows.js'
+
+/** What is counted since the state began; shown as metrics. */
+export interface Counters {
+  messages: number
+  undecodable: number
+  archived: number
+  late: number
+  quarantined: number
+  duplicates: number
+  shed: number
+}
+
+export interface KnownProfile {
+  readonly plan: Plan
+  readonly layout: RowLayout
+}
+
+/** A device must take a new epoch: its seqs collide with others seen before. */
+export interface Notice {
+  readonly deviceId: string
+  readonly epoch: number
+}
+
+const UNKNOWN_FIELDS_MAX = 1000
+
+export class State {
+  settings: Settings | null = null
+  /** The last entry applied. */
+  entry = 0
+  ingestMs = 0
+  /** Time that the gateway was up, by its ticks, ms: silence while it was down makes nobody idle. */
+  uptimeMs = 0
+  boundaryEntry = 0
+  boundaryMs = 0
+  boundaries = 0
+  /** Whether something other than ticks came since the last boundary. */
+  hasNews = false
+  opaqueBytes = 0
+  opaqueExpiredMs = Number.NEGATIVE_INFINITY
+  idleCheckedMs = 0
+  /** Ingest time of the last tick, or of the start; NaN before the first. */
+  tickedMs = Number.NaN
+  readonly devices = new Map<string, Device>()
+  readonly outputs = new Outputs()
+  readonly featureRows = new FeatureRowWriter(this.outputs)
+  /** Devices with a gap below a seen seq; with corrections to send. */
+  readonly withGap = new Set<Device>()
+  readonly dirty = new Set<Device>()
+  /** Epochs that changed since the last boundary. */
+  readonly changed = new Map<Device, Set<number>>()
+  readonly counters: Counters = { messages: 0, undecodable: 0, archived: 0, late: 0, quarantined: 0, duplicates: 0, shed: 0 }
+  /** By reason. */
+  readonly rejects = new Map<string, number>()
+  /** Fields that no profile names, by `profile.field`. */
+  readonly unknownFields = new Map<string, number>()
+  readonly notices: Notice[] = []
+  readonly eventIds: EventIdStore
+  private readonly profiles = new Map<string, KnownProfile>()
+  private readonly versions = new Map<string, number>()
+
+  constructor(eventIds: EventIdStore) {
+    this.eventIds = eventIds
+  }
+
+  setProfiles(profiles: readonly Profile[]): void {
+    const known = new Map(this.profiles)
+    this.profiles.clear()
+    this.versions.clear()
+    for (const profile of profiles) {
+      const key = `${profile.name}@${profile.version}`
+      const same = known.get(key)
+      const isSame = same !== undefined && profileDigest(same.plan.profile) === profileDigest(profile)
+      this.profiles.set(key, isSame ? same : { plan: planFeatures(profile), layout: readingsLayout(profile) })
+      this.versions.set(profile.name, Math.max(profile.version, this.versions.get(profile.name) ?? 0))
+    }
+  }
+
+  /** The profiles of the settings in force. */
+  get currentProfiles(): Profile[] {
+    return Array.from(this.profiles.values(), ({ plan }) => plan.profile)
+  }
+
+  /** The plan of a profile with this very text, made where none is known. */
+  planOf(profile: Profile): Plan {
+    const known = this.profiles.get(`${profile.name}@${profile.version}`)
+    return known !== undefined && profileDigest(known.plan.profile) === profileDigest(profile) ? known.plan : planFeatures(profile)
+  }
+
+  /** The profile; its latest version where none is named. */
+  profile(name: string, version = this.versions.get(name)): KnownProfile | 'unknown-profile' | 'unknown-profile-version' {
+    if (version === undefined || !this.versions.has(name)) return 'unknown-profile'
+    return this.profiles.get(`${name}@${version}`) ?? 'unknown-profile-version'
+  }
+
+  /** The device, made where it is new; null where there are as many as the settings allow. */
+  touchDevice(deviceId: string): Device | null {
+    let device = this.devices.get(deviceId)
+    if (device === undefined) {
+      if (this.devices.size >= this.settings!.devicesMax) return null
+      device = new Device(deviceId)
+      this.devices.set(deviceId, device)
+    }
+    device.lastSeenMs = this.uptimeMs
+    device.idle = false
+    return device
+  }
+
+  /** The device's features under the plan. Those of another text of the profile, or of one too many, are closed first. */
+  featuresOf(device: Device, plan: Plan): Features {
+    const known = device.features.get(plan.profile.name)
+    if (known?.plan === plan) return known
+    const leaving = known ?? (device.features.size >= FEATURES_MAX ? device.features.values().next().value : undefined)
+    if (leaving !== undefined) {
+      leaving.correct(this.ingestMs, this.sinks(device, leaving))
+      leaving.close(this.sinks(device, leaving))
+      device.features.delete(leaving.plan.profile.name)
+    }
+    const features = new Features(plan)
+    device.features.set(plan.profile.name, features)
+    return features
+  }
+
+  sinks(device: Device, features: Features): FeatureRowWriter {
+    return this.featureRows.of(device.deviceId, features.plan, this.ingestMs)
+  }
+
+  raiseWatermark(device: Device, eventTimeMs: number): void {
+    if (eventTimeMs <= device.watermarkMs) return
+    device.watermarkMs = eventTimeMs
+    for (const features of device.features.values()) features.advance(eventTimeMs, this.sinks(device, features))
+  }
+
+  noteChanged(device: Device, epoch: number): void {
+    const epochs = this.changed.get(device)
+    if (epochs === undefined) this.changed.set(device, new Set([epoch]))
+    else epochs.add(epoch)
+  }
+
+  countUnknownField(profile: string, field: string): void {
+    const key = `${profile}.${field}`
+    const count = this.unknownFields.get(key)
+    if (count !== undefined || this.unknownFields.size < UNKNOWN_FIELDS_MAX) this.unknownFields.set(key, (count ?? 0) + 1)
+  }
+}

@@ -1,0 +1,71 @@
+/** Every bound and fixed time of the simulator, with its unit and its reason. */
+
+/** Most devices of a run: their IDs have six digits. */
+export const DEVICES_MAX = 1_000_000
+
+/** Largest seed and largest seq: the hash mixes 32-bit numbers. At one reading each 5 s, seqs last for 680 years. */
+export const UINT32_MAX = 2 ** 32 - 1
+
+/** Longest interval, in ms: a skewed reading must still lie behind the year 2000. */
+export const INTERVAL_MS_MAX = 24 * 3_600_000
+
+/** A reading that is held back is overtaken by at most this many successors. */
+export const HOLD_SEQS_MAX = 4
+
+/** A clock that steps back does so by this many intervals at least: further than any reading is held back. */
+export const SKEW_INTERVALS_MIN = 16
+
+/** … and by fewer than this many. At 5 s an interval that is 5 minutes: the gateway still merges such readings into its panes. */
+export const SKEW_INTERVALS_END = 64
+
+/** Where the event times of `future` readings begin, in Unix ms: ahead of any clock that a gateway may have. */
+export const FUTURE_EVENT_TIME_MS = Date.UTC(2200, 0, 1)
+
+/** Rows of an oracle block: what a data chunk of DuckDB holds. */
+export const BLOCK_ROWS = 2048
+
+/** PUBLISHes of a device that wait for their PUBACK; it sends no further reading beyond. */
+export const IN_FLIGHT_MAX = 16
+
+/** Largest packet that a broker may send us, in bytes. A device subscribes to nothing, so anything large is a mistake. */
+export const PACKET_BYTES_MAX = 64 * 1024
+
+/** MQTT keepalive, in seconds. Devices that publish more often never ping. */
+export const KEEPALIVE_S = 60
+
+/** How long a connection may be silent while it owes us an answer, in ms. */
+export const SILENCE_MS_MAX = 90_000
+
+/** Full-jitter backoff of reconnects: at most this long at the first try, doubling up to the second, in ms. */
+export const BACKOFF_MS_MIN = 500
+export const BACKOFF_MS_MAX = 30_000
+
+/** Connections that may be on their way up at once: bounded by a broker's listen backlog. */
+export const CONNECTING_MAX = 256
+
+/** New connections a second, unless told otherwise. */
+export const CONNECT_PER_S = 1000
+
+/** Sampling waits this long at least for all devices to be connected, in ms; and three times what the connect rate needs. */
+export const CONNECT_MS_MIN = 10_000
+
+/** How long a fleet may take to get everything acked when its time is over, in ms. */
+export const DRAIN_MS_MAX = 60_000
+
+/** How often the fleet looks at the clock, in ms. A reading is sent at most this much behind its time, if the machine keeps up. */
+export const TICK_MS = 5
+
+/** How often progress is told, in ms. */
+export const PROGRESS_MS = 500
+
+/** Longest latency that the histogram tells apart, in microseconds: 1 hour. */
+export const LATENCY_US_MAX = 3_600_000_000
+
+/** How often progress is written where there is no terminal, in ms. */
+export const PROGRESS_LINE_MS = 5000
+
+/** Rows that `verify` compares at a time: they and their archived twins fit well into DuckDB's memory limit. */
+export const VERIFY_ROWS = 500_000
+
+/** Memory that DuckDB may take to verify. */
+export const VERIFY_MEMORY = '768MB'

@@ -1,0 +1,63 @@
+/** Shows a fleet's progress on stderr: a bar on a terminal, a line every few seconds elsewhere. */
+import { SingleBar } from 'cli-progress'
+import type { FleetProgress } from './fleet-options.js'
+import { PROGRESS_LINE_MS } from './limits.js'
+
+export interface ProgressView {
+  show(progress: FleetProgress): void
+  /** Leaves the terminal as it was found. */
+  end(): void
+}
+
+export function viewFor(stream: NodeJS.WriteStream): ProgressView {
+  return stream.isTTY ? new Bar(stream) : new Lines(stream)
+}
+
+/** The state of a fleet in one line. */
+export function lineOf({ phase, devices, connected, readingsPerS, acked, inFlight, pubackMs }: FleetProgress): string {
+  const counts = `${connected}/${devices} connected, ${readingsPerS} readings/s, ${acked} acked, ${inFlight} in flight`
+  return `${phase}: ${counts}, PUBACK p50 ${pubackMs.p50} ms p99 ${pubackMs.p99} ms`
+}
+
+class Bar implements ProgressView {
+  private readonly bar: SingleBar
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.bar = new SingleBar({
+      stream,
+      format: '{bar} {percentage}% {line}',
+      barsize: 16,
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+      hideCursor: true,
+      linewrap: false,
+      gracefulExit: false
+    })
+    this.bar.start(1000, 0, { line: 'connecting' })
+  }
+
+  show(progress: FleetProgress): void {
+    this.bar.update(Math.round(progress.share * 1000), { line: lineOf(progress) })
+  }
+
+  end(): void {
+    this.bar.stop()
+  }
+}
+
+class Lines implements ProgressView {
+  private shownMs = Number.NEGATIVE_INFINITY
+  private phase = ''
+
+  constructor(private readonly stream: NodeJS.WriteStream) {}
+
+  show(progress: FleetProgress): void {
+    const nowMs = performance.now()
+    if (progress.phase === this.phase && nowMs - this.shownMs < PROGRESS_LINE_MS) return
+    this.shownMs = nowMs
+    this.phase = progress.phase
+    this.stream.write(`${lineOf(progress)}\n`)
+  }
+
+  end(): void {}
+}

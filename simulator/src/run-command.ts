@@ -1,0 +1,132 @@
+/** `tidemark-sim run`: options to a fleet, its report to files and to the person. */
+import { writeFileSync } from 'node:fs'
+import { durationMs, rfc3339Ms } from '@tidemark/protocol'
+import { type Command, InvalidArgumentError } from 'commander'
+import { UsageError } from './broker.js'
+import { runFleet } from './fleet.js'
+import { type FleetReport, reportToJson } from './fleet-options.js'
+import { CONNECT_PER_S } from './limits.js'
+import { viewFor } from './progress.js'
+import { runToJson } from './run-file.js'
+
+interface RunOptions {
+  readonly url: string
+  readonly devices: number
+  readonly interval: number
+  readonly for: number
+  readonly seed: number
+  readonly firstDevice: number
+  readonly start?: number
+  readonly duplicates: number
+  readonly late: number
+  readonly poison: number
+  readonly connectRate: number
+  readonly json?: string
+  readonly out?: string
+}
+
+export function addRunCommand(program: Command, exit: (code: number) => void): void {
+  program
+    .command('run')
+    .description('play a fleet of devices against a broker')
+    .requiredOption('--url <mqtt-url>', 'the broker, like mqtt://127.0.0.1:1883')
+    .option('--devices <n>', 'how many devices', numberOf, 100)
+    .option('--interval <duration>', 'how often each device takes a reading', durationOf, 5000)
+    .option('--for <duration>', 'how long to sample, once all are connected', durationOf, 60_000)
+    .option('--seed <n>', 'the seed that all readings and faults follow from', numberOf, 1)
+    .option('--first-device <index>', 'index of the first device, to share a fleet among processes', numberOf, 0)
+    .option('--start <time>', 'event time of the first reading, RFC 3339 (default: now)', timeOf)
+    .option('--duplicates <rate>', 'share of readings that are sent twice', numberOf, 0)
+    .option('--late <rate>', 'share of readings that are held back or have their clock stepped back', numberOf, 0)
+    .option('--poison <rate>', 'share of readings that are out of range, in the future, or come with junk', numberOf, 0)
+    .option('--connect-rate <n>', 'new connections a second', numberOf, CONNECT_PER_S)
+    .option('--json <file>', 'write the report there')
+    .option('--out <file>', 'write what `verify` needs there')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tidemark-sim run --url mqtt://127.0.0.1:1883 --devices 1000 --for 60s
+  $ tidemark-sim run --url mqtt://127.0.0.1:1883 --devices 1000 --duplicates 0.01 --late 0.005 --poison 0.002 --out run.json
+
+Ctrl-C stops sampling early and ends as if the time were over; a second Ctrl-C ends at once.
+Exit code: 0 all acked; 1 not all, or the broker went away; 2 wrong options, or no broker there.`
+    )
+    .action(async (options: RunOptions) => exit(await run(options)))
+}
+
+async function run(options: RunOptions): Promise<number> {
+  const interrupt = new AbortController()
+  const onSignal = () => {
+    if (interrupt.signal.aborted) process.exit(130)
+    interrupt.abort()
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  const view = viewFor(process.stderr)
+  try {
+    const { url, devices, seed, firstDevice, duplicates, late, poison } = options
+    const report = await runFleet(
+      {
+        url,
+        devices,
+        seed,
+        firstDevice,
+        intervalMs: options.interval,
+        forMs: options.for,
+        rates: { duplicates, late, poison },
+        connectPerS: options.connectRate,
+        signal: interrupt.signal,
+        ...(options.start === undefined ? {} : { startMs: options.start })
+      },
+      progress => view.show(progress)
+    )
+    view.end()
+    if (options.out !== undefined) writeJson(options.out, { ...runToJson(report.run), report: reportToJson(report) })
+    if (options.json !== undefined) writeJson(options.json, reportToJson(report))
+    process.stdout.write(summaryOf(report))
+    return report.unacked === 0 && report.acked === report.published ? 0 : 1
+  } finally {
+    view.end()
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
+  }
+}
+
+function writeJson(path: string, value: unknown): void {
+  try {
+    writeFileSync(path, `${JSON.stringify(value)}\n`)
+  } catch (cause) {
+    throw new UsageError(`cannot write ${path}: check that its folder exists and is yours`, { cause })
+  }
+}
+
+function summaryOf(report: FleetReport): string {
+  const { pubackMs } = report
+  return [
+    `${report.sampled} readings of ${report.devices} devices sampled (${report.rate}/s), ${report.unacked} of them not acked`,
+    `${report.published} PUBLISHes sent, ${report.acked} acked, ${report.redelivered} redelivered over ${report.disconnects} lost connections`,
+    `of the readings: ${report.duplicatesSent} sent twice, ${report.heldBackSent} held back, ${report.lateSent} late, ${report.poisonSent} poisoned`,
+    `PUBACK p50 ${pubackMs.p50} ms, p99 ${pubackMs.p99} ms, p99.9 ${pubackMs.p999} ms\n`
+  ].join('\n')
+}
+
+function numberOf(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is no number.')
+  return value
+}
+
+function durationOf(text: string): number {
+  try {
+    return durationMs(text)
+  } catch {
+    throw new InvalidArgumentError('Write a number and ms, s, m, h or d, like 5s.')
+  }
+}
+
+function timeOf(text: string): number {
+  const timeMs = rfc3339Ms(text)
+  if (timeMs === null) throw new InvalidArgumentError('Write it like 2026-11-24T08:00:00Z.')
+  return timeMs
+}

@@ -1,0 +1,59 @@
+/** `tidemark-sim verify`: what a run left behind, against an archive. */
+import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import { UsageError } from './broker.js'
+import { parseRun, type Run } from './run-file.js'
+import { resultToJson, type VerifyResult, verifyArchive } from './verify.js'
+
+interface VerifyOptions {
+  readonly archive: string
+  readonly run: string
+  readonly json?: true
+}
+
+export function addVerifyCommand(program: Command, exit: (code: number) => void): void {
+  program
+    .command('verify')
+    .description('recompute what the archive must hold after a run, and compare')
+    .requiredOption('--archive <dir>', 'the archive: the folder with processed/ and quarantine/')
+    .requiredOption('--run <file>', 'what `run --out` wrote')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tidemark-sim verify --archive data/archive --run run.json
+
+The gateway must have written out what it took in: stop it first, or wait for its flush.
+Exit code: 0 the archive is right; 1 it is not; 2 wrong options.`
+    )
+    .action(async (options: VerifyOptions) => {
+      const result = await verifyArchive({ archiveDir: options.archive, run: readRun(options.run) })
+      process.stdout.write(options.json ? `${JSON.stringify(resultToJson(result))}\n` : summaryOf(result))
+      exit(result.ok ? 0 : 1)
+    })
+}
+
+function readRun(path: string): Run {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new UsageError(`cannot read ${path}: give the file that \`tidemark-sim run --out\` wrote`, { cause })
+  }
+  try {
+    return parseRun(text)
+  } catch (cause) {
+    throw new UsageError(`${path} holds no run: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+  }
+}
+
+function summaryOf(result: VerifyResult): string {
+  const lines = [
+    `archive:    ${result.archived} of ${result.expected} readings, ${result.late} of them late`,
+    `            ${result.missing} missing, ${result.doubled} doubled, ${result.different} different, ${result.unexpected} unexpected`,
+    `quarantine: ${result.quarantined} of ${result.quarantinedExpected} readings, ${result.quarantineMissing} missing, ${result.quarantineUnexpected} unexpected`,
+    `            ${result.undecodable} of ${result.undecodableExpected} undecodable messages`
+  ]
+  return `${lines.join('\n')}\n${result.ok ? 'ok: the archive holds exactly what was sent' : 'NOT ok'}\n`
+}
