@@ -7,11 +7,13 @@ import { type ReadingColumns, sliceReadings } from './chunk.js'
 import { BatchSizer, readingsThatFit } from './core/batch-size.js'
 import type { Span } from './core/in-flight.js'
 import type { BatchFacts, SqliteBuffer } from './sqlite-buffer.js'
-import type { CarriedTombstone } from './tombstone-store.js'
+import type { CarriedTombstone, DueTombstones } from './tombstone-store.js'
 
 export interface BuiltBatch {
   readonly span: Span
   readonly payload: Uint8Array
+  /** Nothing behind it is in the batch, neither as a reading nor in a tombstone. */
+  readonly position: number
   readonly carried: readonly CarriedTombstone[]
   /** Whether tombstones of the epoch are left that found no room in it. */
   readonly moreTombstones: boolean
@@ -37,9 +39,9 @@ export class BatchBuilder {
     let readings = read.readings
     readings = sliceReadings(readings, 0, readingsThatFit(readings.profile, readings.columns, readings.positions.length))
     for (;;) {
-      const built = this.encode(after, readings)
-      const fewer = this.sizer.judge(readings.positions.length, built.payload.length)
-      if (fewer === null) return built
+      const batch = this.encode(after, readings)
+      const fewer = this.sizer.judge(readings.positions.length, batch.payload.length)
+      if (fewer === null) return batch
       readings = sliceReadings(readings, 0, fewer)
     }
   }
@@ -69,7 +71,7 @@ export class BatchBuilder {
       tombstones: tombstones.carried,
       ...(isEndOfStream ? { endOfStreamSeq: facts.highestSampledSeq } : {})
     })
-    return { span: { after, last: after, count: 0 }, payload, carried: tombstones.carried, moreTombstones: tombstones.nextSeq !== null }
+    return built({ after, last: after, count: 0 }, payload, facts, tombstones)
   }
 
   private readSpan(span: Span): ReadingColumns {
@@ -93,9 +95,13 @@ export class BatchBuilder {
       columns: readings.columns,
       tombstones: tombstones.carried
     })
-    const span = { after, last: positions[count - 1], count }
-    return { span, payload, carried: tombstones.carried, moreTombstones: tombstones.nextSeq !== null }
+    return built({ after, last: positions[count - 1], count }, payload, facts, tombstones)
   }
+}
+
+function built(span: Span, payload: Uint8Array, facts: BatchFacts, { carried, nextSeq }: DueTombstones): BuiltBatch {
+  const position = Math.max(span.last, ...carried.map(tombstone => tombstone.lastSeq + facts.base))
+  return { span, payload, position, carried, moreTombstones: nextSeq !== null }
 }
 
 /** The oldest held seq never passes a tombstone that is still to be declared: what it passes is taken for missing. */

@@ -1,6 +1,7 @@
 import { epochFromBytes } from '@tidemark/protocol'
 import { BufferOpenError, sqliteCode } from './buffer-error.js'
 import { BUFFER_SCHEMA, BUFFER_SCHEMA_VERSION } from './buffer-schema.js'
+import { BUSY_MS_MAX } from './limits.js'
 import { type Database, Sqlite } from './sqlite.js'
 
 /** Opens and creates the buffer's file. */
@@ -17,13 +18,14 @@ export function openBufferFile(options: BufferFileOptions): Database {
   const { path, deviceId } = options
   let database: Database | undefined
   try {
-    database = new Sqlite(path)
+    database = new Sqlite(path, { timeout: BUSY_MS_MAX })
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = FULL')
     database.pragma('journal_size_limit = 4194304')
     const version = database.pragma('user_version', { simple: true })
     if (version === 0) create(database, options)
-    else if (version !== BUFFER_SCHEMA_VERSION) throw new BufferOpenError(`${path} was written by another version of the agent (format ${version})`)
+    else if (version !== BUFFER_SCHEMA_VERSION)
+      throw new BufferOpenError(`${path} was written by another version of the agent (format ${version})`)
     const owner = database.prepare<[], string>('SELECT device_id FROM state').pluck().get()
     if (owner !== deviceId) {
       throw new BufferOpenError(`${path} holds readings of device ${owner}, not ${deviceId}: give this device a buffer.path of its own`)

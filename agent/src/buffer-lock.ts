@@ -22,7 +22,9 @@ export function lockBuffer(path: string): () => void {
     if (sqliteCode(error).startsWith('SQLITE_BUSY')) {
       throw new BufferOpenError(`another agent is running on the buffer ${path}: stop it first, or give this one a buffer.path of its own`)
     }
-    throw new BufferOpenError(`cannot create ${lockPath}: its folder must exist and be writable (${error instanceof Error ? error.message : error})`)
+    throw new BufferOpenError(
+      `cannot create ${lockPath}: its folder must exist and be writable (${error instanceof Error ? error.message : error})`
+    )
   }
 }
 

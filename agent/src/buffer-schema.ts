@@ -1,4 +1,4 @@
-import type { Database } from './sqlite.js'
+import type { Database, Statement } from './sqlite.js'
 
 /**
  * The buffer's SQLite file: WAL, synchronous=FULL, so a commit is durable when it returns. One agent writes it (buffer-lock.ts);
@@ -128,16 +128,38 @@ export interface ChunkRow {
 
 const CHUNK_COLUMNS = 'first_position AS firstPosition, last_position AS lastPosition, readings, profile, payload'
 
-/** The statements that run for every commit and batch, compiled once. */
-export function prepareStatements(database: Database) {
+/** The statements that run for every commit and batch. */
+export interface BufferStatements {
+  readonly replaceState: Statement<[BufferState]>
+  readonly insertChunk: Statement<[number, number, number, number, number, Uint8Array]>
+  readonly chunkAt: Statement<[number], ChunkRow>
+  readonly chunkBehind: Statement<[number], ChunkRow>
+  readonly readingsBehind: Statement<[number], number>
+  readonly bytesUpTo: Statement<[number, number, number], number>
+  readonly deleteUpTo: Statement<[number, number]>
+  readonly endEpoch: Statement<[number, number]>
+  readonly insertEpoch: Statement<[number, number]>
+  readonly insertProfile: Statement<[string, string]>
+  readonly profileId: Statement<[string], number>
+  readonly profileText: Statement<[number], string>
+}
+
+/** Compiles them, once for the life of a buffer. */
+export function prepareStatements(database: Database): BufferStatements {
   return {
     replaceState: database.prepare<[BufferState]>(REPLACE_STATE),
     insertChunk: database.prepare<[number, number, number, number, number, Uint8Array]>('INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)'),
-    chunkAt: database.prepare<[number], ChunkRow>(`SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position <= ? ORDER BY first_position DESC LIMIT 1`),
-    chunkBehind: database.prepare<[number], ChunkRow>(`SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position > ? ORDER BY first_position LIMIT 1`),
+    chunkAt: database.prepare<[number], ChunkRow>(
+      `SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position <= ? ORDER BY first_position DESC LIMIT 1`
+    ),
+    chunkBehind: database.prepare<[number], ChunkRow>(
+      `SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position > ? ORDER BY first_position LIMIT 1`
+    ),
     readingsBehind: database.prepare<[number], number>('SELECT coalesce(sum(readings), 0) FROM chunks WHERE first_position > ?').pluck(),
     bytesUpTo: database
-      .prepare<[number, number, number], number>('SELECT coalesce(sum(length(payload) + ?), 0) FROM chunks WHERE first_position <= ? AND last_position <= ?')
+      .prepare<[number, number, number], number>(
+        'SELECT coalesce(sum(length(payload) + ?), 0) FROM chunks WHERE first_position <= ? AND last_position <= ?'
+      )
       .pluck(),
     deleteUpTo: database.prepare<[number, number]>('DELETE FROM chunks WHERE first_position <= ? AND last_position <= ?'),
     endEpoch: database.prepare<[number, number]>('UPDATE epochs SET highest_seq = ? WHERE epoch = ?'),
@@ -147,5 +169,3 @@ export function prepareStatements(database: Database) {
     profileText: database.prepare<[number], string>('SELECT profile FROM profiles WHERE id = ?').pluck()
   }
 }
-
-export type BufferStatements = ReturnType<typeof prepareStatements>

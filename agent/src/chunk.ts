@@ -122,7 +122,8 @@ function joinNumbers(parts: readonly Float64Array[]): Float64Array {
 
 function joinColumns(parts: readonly Column[]): Column {
   const state = joinStates(parts)
-  if (parts[0].kind === 'string') return { kind: 'string', values: parts.flatMap(part => (part.kind === 'string' ? part.values : [])), state }
+  if (parts[0].kind === 'string')
+    return { kind: 'string', values: parts.flatMap(part => (part.kind === 'string' ? part.values : [])), state }
   return { kind: 'numeric', values: joinNumbers(parts.flatMap(part => (part.kind === 'numeric' ? [part.values] : []))), state }
 }
 

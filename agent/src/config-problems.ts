@@ -16,9 +16,11 @@ function describe(issue: z.core.$ZodIssue, schema: z.ZodType, input: unknown): s
   const at = keyName(issue.path)
   if (issue.code === 'invalid_type' && valueAt(input, issue.path) === undefined) return `${at} is missing`
   if (issue.code === 'invalid_union' && issue.discriminator !== undefined) {
-    const options = Array.isArray(issue.options) ? issue.options.map(String) : []
+    const options = 'options' in issue && Array.isArray(issue.options) ? issue.options.map(String) : []
     const value = valueAt(input, issue.path)
-    return value === undefined ? `${at} is missing; there are: ${options.join(', ')}` : `there is no ${at} "${value}"${didYouMean(String(value), options)}`
+    return value === undefined
+      ? `${at} is missing; there are: ${options.join(', ')}`
+      : `there is no ${at} "${value}"${didYouMean(String(value), options)}`
   }
   const message = issue.message.charAt(0).toLowerCase() + issue.message.slice(1)
   return at === '' ? message : `${at}: ${message}`
@@ -48,7 +50,8 @@ function knownKeys(schema: z.core.$ZodType, path: readonly PropertyKey[], input:
 
 function objectOf(schema: z.core.$ZodType | undefined, value: unknown): z.ZodObject | undefined {
   if (schema instanceof z.ZodObject) return schema
-  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional) return objectOf(schema.def.innerType, value)
+  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional)
+    return objectOf(schema.def.innerType, value)
   if (schema instanceof z.ZodDiscriminatedUnion) {
     const type = valueAt(value, ['type'])
     const objects = schema.options.filter(option => option instanceof z.ZodObject)

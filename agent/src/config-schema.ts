@@ -37,7 +37,11 @@ const url = z.string().superRefine((text, context) => {
 
 const zone = z.string().refine(isZone, 'is no IANA time zone; write UTC or one like Europe/Berlin')
 
-const systemSource = z.strictObject({ type: z.literal('system'), disk: z.string().min(1).default('/'), root: z.string().min(1).default('/') })
+const systemSource = z.strictObject({
+  type: z.literal('system'),
+  disk: z.string().min(1).default('/'),
+  root: z.string().min(1).default('/')
+})
 
 const csvSource = z.strictObject({
   type: z.literal('csv'),
@@ -51,7 +55,11 @@ const csvSource = z.strictObject({
 
 const simulatedSource = z.strictObject({
   type: z.literal('simulated'),
-  seed: z.int().min(0).max(2 ** 31 - 1).default(1),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(1),
   readings: z.int().min(1).optional()
 })
 
@@ -82,7 +90,10 @@ export const configSchema = z
       .prefault({}),
     log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info')
   })
-  .refine(config => (config.profile === undefined) !== (config.profile_file === undefined), 'name a built-in profile, or a profile_file, and not both')
+  .refine(
+    config => (config.profile === undefined) !== (config.profile_file === undefined),
+    'name a built-in profile, or a profile_file, and not both'
+  )
 
 export type ConfigFile = z.output<typeof configSchema>
 

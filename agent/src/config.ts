@@ -67,7 +67,8 @@ export function withoutSecrets(url: string): string {
 function builtInProfile(name: string): Profile {
   const names = BUILT_IN_PROFILES.map(profile => profile.name)
   const profile = BUILT_IN_PROFILES.find(candidate => candidate.name === name)
-  if (profile === undefined) throw new ConfigError(`profile: there is no built-in profile "${name}"${didYouMean(name, names)}; use profile_file for one of your own`)
+  if (profile === undefined)
+    throw new ConfigError(`profile: there is no built-in profile "${name}"${didYouMean(name, names)}; use profile_file for one of your own`)
   return profile
 }
 

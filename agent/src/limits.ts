@@ -24,8 +24,11 @@ export const PUBLISH_AHEAD_READINGS = 500
 /** Connections lost in a row with the same oldest batch unacked, after which that batch is sent alone. */
 export const LOSSES_UNTIL_SUSPECT = 2
 
-/** Refusals of a batch after which it is halved, and of a single reading after which it is shed. */
-export const REFUSALS_MAX = 3
+/** Refusals of a batch after which it is halved. */
+export const REFUSALS_UNTIL_HALVED = 3
+
+/** Refusals of a single reading after which it is shed. On a line that loses every other connection, 1 in 1,000 by chance. */
+export const REFUSALS_UNTIL_SHED = 10
 
 /** A connection on which a sent batch stays unacked so long is given up, in ms. The gateway delays PUBACK when it is behind. */
 export const PUBACK_WAIT_MS_MAX = 120_000
@@ -34,7 +37,7 @@ export const PUBACK_WAIT_MS_MAX = 120_000
 export const CONNECT_MS_MAX = 30_000
 
 /** MQTT keep-alive, in s: a dead peer is noticed after 1.5 times this. */
-export const KEEP_ALIVE_S = 30
+export const KEEP_ALIVE_S = 60
 
 /** How long a stopping agent waits for PUBACKs of what is in flight, in ms. */
 export const STOP_DRAIN_MS_MAX = 3000
@@ -59,3 +62,12 @@ export const BUFFER_BYTES_MIN = 64 * 1024
 
 /** Rows with an unreadable time at the very start of a recording after which the configuration is to blame, not the rows. */
 export const UNREADABLE_ROWS_AT_START_MAX = 20
+
+/** A connection that stood so long, in ms, was a good one: the next one is tried without a long delay. */
+export const STABLE_CONNECTION_MS = 30_000
+
+/** Longest row of a recording, in bytes. A quote that is never closed would take in the rest of the file. */
+export const ROW_BYTES_MAX = 1024 * 1024
+
+/** How long a commit waits for another program that holds the buffer's file, in ms. The event loop stands still meanwhile. */
+export const BUSY_MS_MAX = 500

@@ -13,7 +13,8 @@ import { CONNECT_MS_MAX, FAREWELL_MS_MAX, KEEP_ALIVE_S } from './limits.js'
 export interface ConnectionOptions {
   readonly url: string
   readonly deviceId: string
-  readonly epoch: number
+  /** Asked anew for each birth. */
+  readonly epoch: () => number
   readonly agentVersion: string
   readonly profiles: readonly Profile[]
 }
@@ -30,6 +31,8 @@ export class MqttConnection {
   private readonly client: MqttClient
   private error: string | null = null
   private isClosed = false
+  /** Message IDs of batches without PUBACK: mqtt.js does not say DISCONNECT while it has some. */
+  private readonly unacked = new Set<number>()
 
   constructor(
     private readonly options: ConnectionOptions,
@@ -51,7 +54,8 @@ export class MqttConnection {
       this.error = describeError(error, url)
     })
     this.client.on('connect', () => {
-      this.greet()
+      this.client.subscribe(topicOf(deviceId, 'ack'), { qos: 1 }, ignore)
+      this.announce()
       events.connected()
     })
     this.client.on('message', (topic, payload) => {
@@ -68,10 +72,26 @@ export class MqttConnection {
 
   /** Sends a batch; `acked` is called at its PUBACK, and never where the connection closes before. */
   publish(payload: Uint8Array, acked: () => void): void {
-    this.client.publish(topicOf(this.options.deviceId, 'batch'), Buffer.from(payload.buffer, payload.byteOffset, payload.length), { qos: 1 }, error => {
+    const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.length)
+    this.client.publish(topicOf(this.options.deviceId, 'batch'), bytes, { qos: 1 }, (error, packet) => {
+      if (packet?.messageId !== undefined) this.unacked.delete(packet.messageId)
       if (!error) acked()
     })
+    this.unacked.add(this.client.getLastMessageId())
     crashPointAfterWrites('publish')
+  }
+
+  /** Publishes the birth. */
+  announce(): void {
+    const { deviceId, epoch, agentVersion, profiles } = this.options
+    const birth: Status = {
+      state: 'online',
+      session: this.session,
+      epoch: epoch(),
+      agent: agentVersion,
+      profiles: profiles.map(profile => ({ name: profile.name, version: profile.version, digest: profileDigest(profile) }))
+    }
+    this.client.publish(topicOf(deviceId, 'status'), JSON.stringify(birth), { qos: 1, retain: true }, ignore)
   }
 
   /** Gives the connection up at once; the gateway publishes the will. */
@@ -85,10 +105,12 @@ export class MqttConnection {
     if (this.isClosed) return
     this.isClosed = true
     if (this.client.connected) await this.farewell()
-    await this.client.endAsync(true)
+    this.client.end(true)
+    this.client.stream.destroy() // where `end` is already under way, it waits for the gateway
   }
 
   private async farewell(): Promise<void> {
+    for (const messageId of this.unacked) this.client.removeOutgoingMessage(messageId)
     const { promise: tooLate, cancel } = timeout(FAREWELL_MS_MAX)
     const ended = this.client
       .publishAsync(topicOf(this.options.deviceId, 'status'), JSON.stringify(this.death()), { qos: 1, retain: true })
@@ -98,24 +120,13 @@ export class MqttConnection {
     cancel()
   }
 
-  private greet(): void {
-    const { deviceId, epoch, agentVersion, profiles } = this.options
-    const birth: Status = {
-      state: 'online',
-      session: this.session,
-      epoch,
-      agent: agentVersion,
-      profiles: profiles.map(profile => ({ name: profile.name, version: profile.version, digest: profileDigest(profile) }))
-    }
-    const ignore = () => undefined // a connection that breaks is greeted anew
-    this.client.subscribe(topicOf(deviceId, 'ack'), { qos: 1 }, ignore)
-    this.client.publish(topicOf(deviceId, 'status'), JSON.stringify(birth), { qos: 1, retain: true }, ignore)
-  }
-
   private death(): Status {
     return { state: 'offline', session: this.session }
   }
 }
+
+/** A connection that breaks before an answer is followed by another, which asks again. */
+function ignore(): void {}
 
 function describeError(error: Error, url: string): string {
   const code = 'code' in error ? error.code : undefined

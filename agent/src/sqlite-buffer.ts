@@ -13,12 +13,12 @@ import { BufferWriteError } from './buffer-error.js'
 import { openBufferFile } from './buffer-file.js'
 import { type BufferState, type BufferStatements, type ChunkRow, prepareStatements, SELECT_EPOCHS, SELECT_STATE } from './buffer-schema.js'
 import { joinReadings, type PlacedReading, packChunks, type ReadingColumns, sliceReadings, unpackChunk } from './chunk.js'
-import { endOfEpoch, epochIndexAt, type EpochRange, seqRanges } from './core/epochs.js'
+import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from './core/epochs.js'
 import type { Span } from './core/in-flight.js'
 import { CHUNK_OVERHEAD_BYTES, PUBLISH_AHEAD_READINGS } from './limits.js'
-import type { Database } from './sqlite.js'
 import { UNREADABLE } from './sources/source.js'
-import { type CarriedTombstone, TombstoneStore } from './tombstone-store.js'
+import type { Database } from './sqlite.js'
+import { type CarriedTombstone, type DueTombstones, TombstoneStore } from './tombstone-store.js'
 
 /** What one turn of a source gave, in its order; each entry takes the next seq. */
 export interface Sampled {
@@ -173,7 +173,7 @@ export class SqliteBuffer {
   }
 
   /** Tombstones that a batch of the epoch must carry, and the first seq of those that find no room in it. */
-  tombstonesFor(epoch: number, lastSeq: number): { carried: CarriedTombstone[]; nextSeq: number | null } {
+  tombstonesFor(epoch: number, lastSeq: number): DueTombstones {
     return this.tombstones.upTo(epoch, lastSeq)
   }
 

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import type BetterSqlite3 from 'better-sqlite3'
 
 export type Database = BetterSqlite3.Database
+export type Statement<Parameters extends unknown[], Row = unknown> = BetterSqlite3.Statement<Parameters, Row>
 
 /**
  * better-sqlite3, the one that this Node can load: 13 (Node-API) crashes on Node 20, 12 on Node 24. Both are optional

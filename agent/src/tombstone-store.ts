@@ -1,4 +1,4 @@
-import { type Tombstone, TOMBSTONES_PER_BATCH_MAX } from '@tidemark/protocol'
+import { TOMBSTONES_PER_BATCH_MAX, type Tombstone } from '@tidemark/protocol'
 import { TOMBSTONE_COLUMNS, type TombstoneRow } from './buffer-schema.js'
 import type { SeqRange } from './core/epochs.js'
 import type { Database } from './sqlite.js'
@@ -12,11 +12,17 @@ export interface CarriedTombstone extends Tombstone {
   readonly id: number
 }
 
+export interface DueTombstones {
+  readonly carried: readonly CarriedTombstone[]
+  /** The first seq of the next one, which found no room; null where all are carried. */
+  readonly nextSeq: number | null
+}
+
 export class TombstoneStore {
   constructor(private readonly database: Database) {}
 
   /** Those of an epoch that begin at or before `lastSeq`, as many as a batch carries, and the first seq of the one behind them. */
-  upTo(epoch: number, lastSeq: number): { carried: CarriedTombstone[]; nextSeq: number | null } {
+  upTo(epoch: number, lastSeq: number): DueTombstones {
     const rows = this.database
       .prepare<[number, number, number], TombstoneRow>(
         `SELECT ${TOMBSTONE_COLUMNS} FROM tombstones WHERE epoch = ? AND first_seq <= ? ORDER BY first_seq LIMIT ?`
@@ -63,7 +69,9 @@ export class TombstoneStore {
          SELECT ?, 1, last_seq - ?, keep_every, reason FROM tombstones WHERE epoch = ? AND first_seq <= ? AND last_seq > ?`
       )
       .run(newEpoch, cutSeq, epoch, cutSeq, cutSeq)
-    this.database.prepare('UPDATE tombstones SET last_seq = ? WHERE epoch = ? AND first_seq <= ? AND last_seq > ?').run(cutSeq, epoch, cutSeq, cutSeq)
+    this.database
+      .prepare('UPDATE tombstones SET last_seq = ? WHERE epoch = ? AND first_seq <= ? AND last_seq > ?')
+      .run(cutSeq, epoch, cutSeq, cutSeq)
     this.database
       .prepare('UPDATE tombstones SET epoch = ?, first_seq = first_seq - ?, last_seq = last_seq - ? WHERE epoch = ? AND first_seq > ?')
       .run(newEpoch, cutSeq, cutSeq, epoch, cutSeq)

@@ -8,6 +8,9 @@ import { type Database, Sqlite } from './sqlite.js'
 /** Expired IDs stay this much longer, ms: a replay from the older snapshot must still find what the first run found. */
 const PURGE_AFTER_MS = 24 * 3_600_000
 
+/** Most ingest time that one commit purges, ms: after days of downtime ingest time leaps, and snapshots from before it are still in use. */
+const PURGE_STEP_MS = 3_600_000
+
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS event_ids (
     device_id TEXT NOT NULL,
@@ -19,6 +22,7 @@ const SCHEMA = `
     PRIMARY KEY (device_id, event_id, entry, place)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS event_ids_by_ingest ON event_ids (ingest_ms, bytes);
+  CREATE TABLE IF NOT EXISTS purged (through_ms INTEGER NOT NULL) STRICT;    -- one row: IDs first seen before it are gone
 `
 
 export class SqliteEventIdStore implements EventIdStore {
@@ -27,6 +31,8 @@ export class SqliteEventIdStore implements EventIdStore {
   private readonly insert
   private readonly sum
   private readonly purgeBefore
+  private readonly purged
+  private readonly notePurged
 
   constructor(path: string) {
     this.db = new Sqlite(path)
@@ -36,9 +42,15 @@ export class SqliteEventIdStore implements EventIdStore {
     this.find = this.db.prepare<[string, string, number, number, number]>(
       'SELECT 1 FROM event_ids WHERE device_id = ? AND event_id = ? AND (entry, place) < (?, ?) AND ingest_ms >= ? LIMIT 1'
     )
-    this.insert = this.db.prepare<[string, string, number, number, number, number]>('INSERT OR IGNORE INTO event_ids VALUES (?, ?, ?, ?, ?, ?)')
-    this.sum = this.db.prepare<[number, number], { bytes: number | null }>('SELECT sum(bytes) AS bytes FROM event_ids WHERE ingest_ms >= ? AND ingest_ms < ?')
+    this.insert = this.db.prepare<[string, string, number, number, number, number]>(
+      'INSERT OR IGNORE INTO event_ids VALUES (?, ?, ?, ?, ?, ?)'
+    )
+    this.sum = this.db.prepare<[number, number], { bytes: number | null }>(
+      'SELECT sum(bytes) AS bytes FROM event_ids WHERE ingest_ms >= ? AND ingest_ms < ?'
+    )
     this.purgeBefore = this.db.prepare<[number]>('DELETE FROM event_ids WHERE ingest_ms < ?')
+    this.purged = this.db.prepare<[], { throughMs: number }>('SELECT through_ms AS throughMs FROM purged')
+    this.notePurged = this.db.prepare<[number]>('INSERT OR REPLACE INTO purged (rowid, through_ms) VALUES (1, ?)')
   }
 
   has(deviceId: string, eventId: string, before: Position, sinceMs: number): boolean {
@@ -57,7 +69,11 @@ export class SqliteEventIdStore implements EventIdStore {
   /** Makes what was added durable and deletes what expired long ago. Call it at a boundary, before its flush goes out. */
   commit(ingestMs: number): void {
     if (!this.db.inTransaction) return
-    this.purgeBefore.run(ingestMs - EVENT_ID_KEPT_MS - PURGE_AFTER_MS)
+    const wantedMs = ingestMs - EVENT_ID_KEPT_MS - PURGE_AFTER_MS
+    const purgedMs = this.purged.get()?.throughMs ?? wantedMs
+    const throughMs = Math.max(purgedMs, Math.min(wantedMs, purgedMs + PURGE_STEP_MS))
+    this.purgeBefore.run(throughMs)
+    this.notePurged.run(throughMs)
     this.db.exec('COMMIT')
   }
 

@@ -78,7 +78,7 @@ function scaledIntegers(values: Float64Array, isNull: (i: number) => boolean, sc
   for (let i = 0; i < values.length; i++) {
     const integer = Math.round(values[i] * scale)
     if (!isNull(i) && !(Math.abs(integer) <= SCALED_MAX)) return null
-    scaled[i] = isNull(i) ? null : integer + 0 // + 0: -0 is 0
+    scaled[i] = isNull(i) ? null : integer
   }
   return scaled
 }

@@ -68,7 +68,8 @@ const metric = z.strictObject({
   required: z.boolean().default(false),
   /** 10^-k: values travel as multiples of it. Without one a float travels to the bit. */
   resolution: resolution.optional(),
-  on_out_of_range: z.enum(['quarantine', 'null']).default('quarantine')
+  /** In YAML `null` without quotes is no string, but means the same here. */
+  on_out_of_range: z.preprocess(value => (value === null ? 'null' : value), z.enum(['quarantine', 'null'])).default('quarantine')
 })
 
 const feature = z.strictObject({

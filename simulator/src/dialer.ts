@@ -66,9 +66,12 @@ export class Dialer {
     this.failures[device] = 0
   }
 
-  closed(device: number): void {
+  /** Returns whether the connection was open before. */
+  closed(device: number): boolean {
+    const wasOpen = this.states[device] === OPEN
     this.leave(device)
     this.states[device] = CLOSED
+    return wasOpen
   }
 
   /** Has the device dial again, later with each failure. */

@@ -60,6 +60,8 @@ export interface FleetReport {
   readonly acked: number
   /** Readings that were not acked when the fleet gave up; 0 when all went well. */
   readonly unacked: number
+  /** Devices that ended their stream and said goodbye: all of them when all went well. */
+  readonly ended: number
   readonly duplicatesSent: number
   readonly heldBackSent: number
   readonly lateSent: number
@@ -83,6 +85,7 @@ export function reportToJson(report: FleetReport) {
     published: report.published,
     acked: report.acked,
     unacked: report.unacked,
+    ended: report.ended,
     duplicates_sent: report.duplicatesSent,
     held_back_sent: report.heldBackSent,
     late_sent: report.lateSent,

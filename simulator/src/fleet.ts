@@ -14,7 +14,7 @@ import { deviceId, deviceOf, type RunPlan } from './device.js'
 import { Dialer } from './dialer.js'
 import { type FleetOptions, type FleetPhase, type FleetProgress, type FleetReport, planOf } from './fleet-options.js'
 import { Latency } from './latency.js'
-import { CONNECT_MS_MIN, CONNECT_PER_S, DRAIN_MS_MAX, IN_FLIGHT_MAX, KEEPALIVE_S, PROGRESS_MS, TICK_MS } from './limits.js'
+import { CONNECT_MS_MIN, CONNECT_PER_S, DRAIN_MS_MAX, IN_FLIGHT_MAX, KEEPALIVE_S, PROGRESS_MS, RATE_TELLINGS, TICK_MS } from './limits.js'
 import { endOfStream, lastStep, oldestSeqAt, type Publication, publicationsAt } from './publication.js'
 import { dueMs, highestSeq } from './schedule.js'
 import { Tally } from './tally.js'
@@ -60,7 +60,8 @@ class Fleet implements ConnectionEvents<Sent> {
   private sampled = 0
   private over = 0
   private watched = 0
-  private told = { atMs: 0, readingsAcked: 0, readingsPerS: 0 }
+  /** How many readings had been acked at the latest times of telling, oldest first. */
+  private told: { readonly atMs: number; readonly readingsAcked: number }[] = []
   private timer: NodeJS.Timeout | undefined
 
   constructor(
@@ -110,7 +111,7 @@ class Fleet implements ConnectionEvents<Sent> {
 
   onClosed(connection: Connection<Sent>, cause: Error | null): void {
     const { index } = connection
-    this.dialer.closed(index)
+    const wasOpen = this.dialer.closed(index)
     if (this.phase === 'done') return
     if (cause === null) {
       this.endDevice(index)
@@ -118,11 +119,11 @@ class Fleet implements ConnectionEvents<Sent> {
     }
     const fatal = fatalError(cause, this.address, this.dialer.hasEverOpened)
     if (fatal !== null) {
+      this.end()
       this.reject(fatal)
-      this.finish()
       return
     }
-    this.tally.disconnects++
+    if (wasOpen) this.tally.disconnects++
     this.dialer.retry(index)
   }
 
@@ -133,7 +134,7 @@ class Fleet implements ConnectionEvents<Sent> {
     if (this.phase === 'draining' && nowMs - this.stoppedMs > (this.options.drainMsMax ?? DRAIN_MS_MAX)) this.finish()
     if (this.phase === 'done') return
     this.watchSome(nowMs)
-    if (nowMs - this.told.atMs >= PROGRESS_MS) this.tell(nowMs)
+    if (nowMs - (this.told.at(-1)?.atMs ?? this.beganMs) >= PROGRESS_MS) this.tell(nowMs)
   }
 
   private readonly dial = (i: number): boolean => {
@@ -227,8 +228,10 @@ class Fleet implements ConnectionEvents<Sent> {
 
   private tell(nowMs: number): void {
     const { published, acked, readingsAcked } = this.tally
-    const perS = (1000 * (readingsAcked - this.told.readingsAcked)) / (nowMs - this.told.atMs)
-    this.told = { atMs: nowMs, readingsAcked, readingsPerS: 0.7 * this.told.readingsPerS + 0.3 * perS }
+    this.told.push({ atMs: nowMs, readingsAcked })
+    if (this.told.length > RATE_TELLINGS) this.told.shift()
+    const [oldest] = this.told
+    const perS = nowMs > oldest.atMs ? (1000 * (readingsAcked - oldest.readingsAcked)) / (nowMs - oldest.atMs) : 0
     this.onProgress({
       phase: this.phase,
       share: this.startedMs === 0 ? 0 : Math.min(1, ((this.stoppedMs || nowMs) - this.startedMs) / this.options.forMs),
@@ -238,19 +241,22 @@ class Fleet implements ConnectionEvents<Sent> {
       published,
       acked,
       inFlight: published - acked,
-      readingsPerS: Math.round(this.told.readingsPerS),
+      readingsPerS: Math.round(perS),
       pubackMs: this.latency.quantiles()
     })
   }
 
   private finish(): void {
-    if (this.phase === 'done') return
     this.tell(performance.now())
+    this.end()
+    this.resolve(this.report())
+  }
+
+  private end(): void {
     this.phase = 'done'
     clearInterval(this.timer)
     this.options.signal?.removeEventListener('abort', this.stop)
     for (const connection of this.connections) connection.drop(new Error('the fleet has ended'))
-    this.resolve(this.report())
   }
 
   private report(): FleetReport {
@@ -262,6 +268,7 @@ class Fleet implements ConnectionEvents<Sent> {
       published: tally.published,
       acked: tally.acked,
       unacked: sampled - tally.readingsAcked,
+      ended: this.over,
       duplicatesSent: tally.duplicatesSent,
       heldBackSent: tally.heldBackSent,
       lateSent: tally.lateSent,

@@ -38,7 +38,7 @@ export const SILENCE_MS_MAX = 90_000
 
 /** Full-jitter backoff of reconnects: at most this long at the first try, doubling up to the second, in ms. */
 export const BACKOFF_MS_MIN = 500
-export const BACKOFF_MS_MAX = 30_000
+export const BACKOFF_MS_MAX = 10_000
 
 /** Connections that may be on their way up at once: bounded by a broker's listen backlog. */
 export const CONNECTING_MAX = 256
@@ -60,6 +60,9 @@ export const PROGRESS_MS = 500
 
 /** Longest latency that the histogram tells apart, in microseconds: 1 hour. */
 export const LATENCY_US_MAX = 3_600_000_000
+
+/** The rate that is told is the mean over this many tellings. */
+export const RATE_TELLINGS = 10
 
 /** How often progress is written where there is no terminal, in ms. */
 export const PROGRESS_LINE_MS = 5000

@@ -1,4 +1,4 @@
-/** Shows a fleet's progress on stderr: a bar on a terminal, a line every few seconds elsewhere. */
+/** Shows progress on stderr: of a fleet as a bar on a terminal and as a line every few seconds elsewhere, of a verification as a bar. */
 import { SingleBar } from 'cli-progress'
 import type { FleetProgress } from './fleet-options.js'
 import { PROGRESS_LINE_MS } from './limits.js'
@@ -9,8 +9,18 @@ export interface ProgressView {
   end(): void
 }
 
+const LOOKS = { barsize: 16, barCompleteChar: '█', barIncompleteChar: '░', hideCursor: true, linewrap: false, gracefulExit: false }
+
 export function viewFor(stream: NodeJS.WriteStream): ProgressView {
   return stream.isTTY ? new Bar(stream) : new Lines(stream)
+}
+
+/** A bar that counts devices; nothing where there is no terminal. Call `end` when it is over. */
+export function deviceBar(stream: NodeJS.WriteStream, devices: number): { show(compared: number): void; end(): void } {
+  if (!stream.isTTY) return { show: () => {}, end: () => {} }
+  const bar = new SingleBar({ ...LOOKS, stream, format: '{bar} {percentage}% {value}/{total} devices compared', clearOnComplete: true })
+  bar.start(devices, 0)
+  return { show: compared => bar.update(compared), end: () => bar.stop() }
 }
 
 /** The state of a fleet in one line. */
@@ -23,16 +33,7 @@ class Bar implements ProgressView {
   private readonly bar: SingleBar
 
   constructor(stream: NodeJS.WriteStream) {
-    this.bar = new SingleBar({
-      stream,
-      format: '{bar} {percentage}% {line}',
-      barsize: 16,
-      barCompleteChar: '█',
-      barIncompleteChar: '░',
-      hideCursor: true,
-      linewrap: false,
-      gracefulExit: false
-    })
+    this.bar = new SingleBar({ ...LOOKS, stream, format: '{bar} {percentage}% {line}' })
     this.bar.start(1000, 0, { line: 'connecting' })
   }
 

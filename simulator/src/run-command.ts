@@ -1,10 +1,10 @@
 /** `tidemark-sim run`: options to a fleet, its report to files and to the person. */
-import { writeFileSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { durationMs, rfc3339Ms } from '@tidemark/protocol'
 import { type Command, InvalidArgumentError } from 'commander'
 import { UsageError } from './broker.js'
 import { runFleet } from './fleet.js'
-import { type FleetReport, reportToJson } from './fleet-options.js'
+import { type FleetOptions, type FleetReport, reportToJson } from './fleet-options.js'
 import { CONNECT_PER_S } from './limits.js'
 import { viewFor } from './progress.js'
 import { runToJson } from './run-file.js'
@@ -56,6 +56,7 @@ Exit code: 0 all acked; 1 not all, or the broker went away; 2 wrong options, or 
 }
 
 async function run(options: RunOptions): Promise<number> {
+  for (const path of [options.out, options.json]) if (path !== undefined) requireWritable(path)
   const interrupt = new AbortController()
   const onSignal = () => {
     if (interrupt.signal.aborted) process.exit(130)
@@ -64,41 +65,40 @@ async function run(options: RunOptions): Promise<number> {
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   const view = viewFor(process.stderr)
-  try {
-    const { url, devices, seed, firstDevice, duplicates, late, poison } = options
-    const report = await runFleet(
-      {
-        url,
-        devices,
-        seed,
-        firstDevice,
-        intervalMs: options.interval,
-        forMs: options.for,
-        rates: { duplicates, late, poison },
-        connectPerS: options.connectRate,
-        signal: interrupt.signal,
-        ...(options.start === undefined ? {} : { startMs: options.start })
-      },
-      progress => view.show(progress)
-    )
-    view.end()
-    if (options.out !== undefined) writeJson(options.out, { ...runToJson(report.run), report: reportToJson(report) })
-    if (options.json !== undefined) writeJson(options.json, reportToJson(report))
-    process.stdout.write(summaryOf(report))
-    return report.unacked === 0 && report.acked === report.published ? 0 : 1
-  } finally {
+  const report = await runFleet(fleetOptions(options, interrupt.signal), progress => view.show(progress)).finally(() => {
     view.end()
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
+  })
+  if (options.out !== undefined) writeJson(options.out, { ...runToJson(report.run), report: reportToJson(report) })
+  if (options.json !== undefined) writeJson(options.json, reportToJson(report))
+  process.stdout.write(summaryOf(report))
+  return report.acked === report.published && report.ended === report.devices && report.unacked === 0 ? 0 : 1
+}
+
+function fleetOptions(options: RunOptions, signal: AbortSignal): FleetOptions {
+  const { url, devices, seed, firstDevice, duplicates, late, poison } = options
+  return {
+    ...{ url, devices, seed, firstDevice, signal },
+    intervalMs: options.interval,
+    forMs: options.for,
+    rates: { duplicates, late, poison },
+    connectPerS: options.connectRate,
+    ...(options.start === undefined ? {} : { startMs: options.start })
+  }
+}
+
+/** Says before a run what would be a pity to learn after it. */
+function requireWritable(path: string): void {
+  try {
+    closeSync(openSync(path, 'a'))
+  } catch (cause) {
+    throw new UsageError(`cannot write ${path}: check that its folder exists and is yours`, { cause })
   }
 }
 
 function writeJson(path: string, value: unknown): void {
-  try {
-    writeFileSync(path, `${JSON.stringify(value)}\n`)
-  } catch (cause) {
-    throw new UsageError(`cannot write ${path}: check that its folder exists and is yours`, { cause })
-  }
+  writeFileSync(path, `${JSON.stringify(value)}\n`)
 }
 
 function summaryOf(report: FleetReport): string {

@@ -13,6 +13,7 @@ export class Tally {
   poisonSent = 0
   payloadBytes = 0
   redelivered = 0
+  /** Connections that were open and got lost. */
   disconnects = 0
 
   sent({ kind, fault, payload }: Publication): void {

@@ -93,7 +93,7 @@ describe('any bytes give a batch, a reject reason or null', () => {
           expect(cut.header).toEqual(whole?.header)
         }
       }),
-      { numRuns: 100 }
+      { numRuns: 60 }
     )
   })
 

@@ -40,7 +40,7 @@ describe('what is encoded is decoded', () => {
         const decoded = batch!.columns.map((column, m) => Array.from(input.seqs, (_, i) => valueAt(column, input.profile.metrics[m], i)))
         expect(decoded).toEqual(input.seqs.length > 0 ? expected : []) // toEqual tells -0 from 0, and NaN equals NaN
       }),
-      { numRuns: 1000 }
+      { numRuns: 500 }
     )
   })
 
@@ -59,7 +59,7 @@ describe('what is encoded is decoded', () => {
         })
         expect(again).toEqual(payload)
       }),
-      { numRuns: 300 }
+      { numRuns: 200 }
     )
   })
 

@@ -58,6 +58,15 @@ describe('a profile', () => {
     })
   })
 
+  test('may say null with or without quotes, which differ in YAML', () => {
+    for (const on_out_of_range of ['null', null]) {
+      expect(profileSchema.parse({ ...LEAST, metrics: [{ name: 'flow', on_out_of_range }] }).metrics[0].on_out_of_range).toBe('null')
+    }
+    expect(complaints({ metrics: [{ name: 'flow', on_out_of_range: 'drop' }] })).toMatch(
+      /"quarantine"\|"null"\s+→ at metrics\[0\].on_out_of_range/
+    )
+  })
+
   const mean = { name: 'flow_mean', metric: 'flow', aggregate: 'mean', window: '10m' }
   const refused: [string, object, RegExp][] = [
     ['an unknown key', { metric: [] }, /Unrecognized key: "metric"/],

@@ -33,7 +33,7 @@ export interface Archive {
 export function takeIn(received: readonly Received[], nowMs = Date.now()): Archive {
   const archive: Archive = { rows: [], quarantine: [] }
   const seen = new Set<string>()
-  const latestMs = new Map<string, number>()
+  const watermarks = new Map<string, Watermark>()
   for (const { deviceId, payload } of received) {
     const batch = decodeBatch(payload, () => ROTATING_MACHINE)
     if (batch === null) {
@@ -47,16 +47,31 @@ export function takeIn(received: readonly Received[], nowMs = Date.now()): Archi
       seen.add(eventId)
       const metrics = ROTATING_MACHINE.metrics.map((metric, m) => valueAt(batch.columns[m], metric, i))
       const eventTimeMs = batch.eventTimesMs![i]
-      const latest = latestMs.get(deviceId) ?? Number.NEGATIVE_INFINITY
-      const reason = eventTimeMs > nowMs + 300_000 ? 'event-time-in-future' : isInRange(metrics) ? null : 'metric-out-of-range'
+      const isAhead = eventTimeMs > nowMs + 300_000
+      const reason = isAhead ? 'event-time-in-future' : isInRange(metrics) ? null : 'metric-out-of-range'
+      const watermark = watermarks.get(deviceId) ?? new Watermark()
+      watermarks.set(deviceId, watermark)
       if (reason !== null) archive.quarantine.push({ deviceId, epoch, seq, reason })
-      else {
-        archive.rows.push({ deviceId, epoch, seq, eventTimeMs, late: eventTimeMs < latest, metrics })
-        latestMs.set(deviceId, Math.max(latest, eventTimeMs))
-      }
+      else archive.rows.push({ deviceId, epoch, seq, eventTimeMs, late: eventTimeMs < watermark.ms, metrics })
+      watermark.see(seq, isAhead ? Number.NEGATIVE_INFINITY : eventTimeMs)
     }
   }
   return archive
+}
+
+/** The event time of the highest reading below which no seq is missing. */
+class Watermark {
+  ms = Number.NEGATIVE_INFINITY
+  private nextSeq = 1
+  private readonly waiting = new Map<number, number>()
+
+  see(seq: number, eventTimeMs: number): void {
+    this.waiting.set(seq, eventTimeMs)
+    for (let ms = this.waiting.get(this.nextSeq); ms !== undefined; ms = this.waiting.get(this.nextSeq)) {
+      this.ms = Math.max(this.ms, ms)
+      this.waiting.delete(this.nextSeq++)
+    }
+  }
 }
 
 function isInRange(metrics: readonly Value[]): boolean {

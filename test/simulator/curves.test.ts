@@ -9,8 +9,8 @@ test('sine and cosine follow the true ones over many turns', () => {
 })
 
 test('decay follows the exponential and never rises', () => {
-  for (let x = 0; x < 30; x += 0.01) {
-    expect(Math.abs(decay(x) - Math.exp(-x))).toBeLessThan(0.003)
+  for (let x = 0; x < 50; x += 0.01) {
+    expect(Math.abs(decay(x) - Math.exp(-x))).toBeLessThan(0.0003)
     expect(decay(x + 0.01)).toBeLessThan(decay(x))
   }
   expect(decay(0)).toBe(1)

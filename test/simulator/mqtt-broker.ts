@@ -16,6 +16,8 @@ export interface TestBroker {
   readonly port: number
   readonly received: Received[]
   readonly sockets: Set<Socket>
+  /** Loses all connections, and new ones at once, until it is up again. */
+  setUp(isUp: boolean): void
   close(): Promise<void>
 }
 
@@ -24,6 +26,7 @@ export async function startBroker(judge: (n: number) => Verdict = () => 'ack', r
   const received: Received[] = []
   const sockets = new Set<Socket>()
   let publishes = 0
+  let isUp = true
   broker.authenticate = (_client, _name, _password, done) => done(null, !refuses)
   broker.authorizePublish = (client, packet, done) => {
     const verdict = judge(++publishes)
@@ -38,7 +41,8 @@ export async function startBroker(judge: (n: number) => Verdict = () => 'ack', r
   const server = createServer(socket => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
-    broker.handle(socket)
+    if (isUp) broker.handle(socket)
+    else socket.destroy()
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()
@@ -48,6 +52,10 @@ export async function startBroker(judge: (n: number) => Verdict = () => 'ack', r
     port: address.port,
     received,
     sockets,
+    setUp: up => {
+      isUp = up
+      if (!up) for (const socket of sockets) socket.destroy()
+    },
     close: async () => {
       const closed = new Promise(resolve => server.close(resolve))
       await new Promise<void>(resolve => broker.close(resolve))

@@ -28,5 +28,8 @@ export function tick(clock: EventClock | null, monotonicMs: number, wallMs: numb
   if (clock === null) return at(wall, false)
   if (clock.eventTimeMs - wall > CLOCK_STEP_BACK_MS_MAX) return at(wall, true)
   const elapsedMs = clock.monotonicMs === null ? 0 : Math.max(0, monotonicMs - clock.monotonicMs)
-  return at(Math.max(wall, Math.floor(clock.eventTimeMs + Math.min(elapsedMs, clock.eventTimeMs - wall) * CLOCK_SLEW), clock.eventTimeMs), false)
+  return at(
+    Math.max(wall, Math.floor(clock.eventTimeMs + Math.min(elapsedMs, clock.eventTimeMs - wall) * CLOCK_SLEW), clock.eventTimeMs),
+    false
+  )
 }

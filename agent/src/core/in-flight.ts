@@ -98,7 +98,8 @@ export class InFlightWindow<C> {
     const flight = this.flights[at]
     if (flight?.state !== 'waiting') throw new Error(`flight ${id} is not waiting`)
     const { after, last } = flight.span
-    if (position <= after || position >= last || count < 1 || count >= flight.span.count) throw new Error(`flight ${id} cannot be split at ${position}`)
+    if (position <= after || position >= last || count < 1 || count >= flight.span.count)
+      throw new Error(`flight ${id} cannot be split at ${position}`)
     const head = { id: flight.id, span: { after, last: position, count }, state: 'waiting' as const, cargo }
     const tail = { id: this.nextId++, span: { after: position, last, count: flight.span.count - count }, state: 'waiting' as const, cargo }
     this.flights.splice(at, 1, head, tail)

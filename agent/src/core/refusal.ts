@@ -1,4 +1,4 @@
-import { LOSSES_UNTIL_SUSPECT, REFUSALS_MAX } from '../limits.js'
+import { LOSSES_UNTIL_SUSPECT, REFUSALS_UNTIL_HALVED, REFUSALS_UNTIL_SHED } from '../limits.js'
 
 /**
  * Tells a batch that the gateway refuses from a gateway that is unwell. Pure.
@@ -7,10 +7,10 @@ import { LOSSES_UNTIL_SUSPECT, REFUSALS_MAX } from '../limits.js'
  * restarts or has a full disk, and that must never cost a reading. Therefore:
  * - Two connections lost in a row with the same oldest batch unacked make that batch suspect.
  * - A suspect is sent alone, and only after a probe (a batch without readings) was acked on the same connection.
- * - Only a connection lost then, between the probe's PUBACK and the suspect's, is a refusal. Three of them halve the batch;
- *   at one reading they shed it.
+ * - Only a connection lost then, between the probe's PUBACK and the suspect's, is a refusal. Three of them halve the batch,
+ *   ten shed one that has a single reading: a line that breaks at every other message must not look like a refusal.
  */
-export type RefusalVerdict = 'send-again' | 'halve'
+export type RefusalVerdict = 'send-again' | 'halve' | 'shed'
 
 /** What may be sent on a fresh connection. */
 export type Admission = { readonly mode: 'all' } | { readonly mode: 'probe' } | { readonly mode: 'only'; readonly id: number }
@@ -40,27 +40,23 @@ export class RefusalTracker {
   }
 
   /**
-   * The connection closed. `halve` says that the suspect was refused often enough: the caller halves it, or sheds its only
-   * reading, and then calls `begin` with what is left to try, or `clear`.
-   * @param oldestSent the oldest batch that was sent on it and not acked
+   * The connection closed. `halve` and `shed` say that the suspect was refused often enough: the caller does it, and then calls
+   * `begin` with the first half, or `clear`.
+   * @param oldest the oldest batch that was sent on it and not acked
    */
-  lost(oldestSent: number | null): RefusalVerdict {
-    const refused = this.probed && oldestSent !== null && oldestSent === this.suspect
+  lost(oldest: { readonly id: number; readonly count: number } | null): RefusalVerdict {
+    const refused = this.probed && oldest !== null && oldest.id === this.suspect
     this.probed = false
     if (refused) {
       this.refusals++
-      return this.refusals >= REFUSALS_MAX ? 'halve' : 'send-again'
+      if (oldest.count > 1) return this.refusals >= REFUSALS_UNTIL_HALVED ? 'halve' : 'send-again'
+      return this.refusals >= REFUSALS_UNTIL_SHED ? 'shed' : 'send-again'
     }
-    if (this.suspect !== null || oldestSent === null) return 'send-again'
-    this.losses = oldestSent === this.lastLost ? this.losses + 1 : 1
-    this.lastLost = oldestSent
-    if (this.losses >= LOSSES_UNTIL_SUSPECT) this.begin(oldestSent)
+    if (this.suspect !== null || oldest === null) return 'send-again'
+    this.losses = oldest.id === this.lastLost ? this.losses + 1 : 1
+    this.lastLost = oldest.id
+    if (this.losses >= LOSSES_UNTIL_SUSPECT) this.begin(oldest.id)
     return 'send-again'
-  }
-
-  /** Whether `id` is the batch under suspicion. */
-  suspects(id: number): boolean {
-    return this.suspect === id
   }
 
   begin(id: number): void {

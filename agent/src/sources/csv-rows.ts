@@ -36,7 +36,9 @@ export class RowCollector {
       values.push(value ?? null)
       if (value !== undefined) continue
       this.nulledValues++
-      this.tell(`row ${row}: ${text === undefined ? 'the row ends before' : `"${shorten(text)}" is no ${metric.type}, so null is stored for`} ${metric.name}`)
+      this.tell(
+        `row ${row}: ${text === undefined ? 'the row ends before' : `"${shorten(text)}" is no ${metric.type}, so null is stored for`} ${metric.name}`
+      )
     }
     this.entries.push({ eventTimeMs, values })
   }

@@ -3,6 +3,8 @@
  * the configured zone. luxon is loaded only for zones other than UTC and for formats of its own.
  */
 
+import type { DateTime } from 'luxon'
+
 /** Unix ms, or null where the text is no time. */
 export type TimeReader = (text: string) => number | null
 
@@ -10,6 +12,8 @@ const ISO = /^(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ](\d{1,2}):(\d\d)(?::(\d\d)
 const UNIX = /^-?\d{1,16}(\.\d+)?$/
 /** Unix ms since 2000 have 12 digits and more; shorter numbers might be anything and are not guessed at. */
 const UNIX_MS_DIGITS_MIN = 12
+
+const QUARTER_MS = 15 * 60_000
 
 interface LocalTime {
   readonly year: number
@@ -32,9 +36,11 @@ export async function timeReader(zone: string, format: string): Promise<TimeRead
   }
   if (format !== 'auto') {
     const { DateTime } = await import('luxon')
+    const hasOffset = /[Zz]/.test(format)
     return text => {
       const time = DateTime.fromFormat(text.trim(), format, { zone, locale: 'en' })
-      return time.isValid ? time.toMillis() : null
+      if (!time.isValid) return null
+      return hasOffset ? time.toMillis() : first(time)
     }
   }
   const toMs = isUtc(zone) ? utcMs : await zonedMs(zone)
@@ -48,8 +54,27 @@ function isUtc(zone: string): boolean {
 
 async function zonedMs(zone: string): Promise<(local: LocalTime) => number> {
   const { DateTime } = await import('luxon')
-  // A time that the zone skips is moved behind the gap; of one that it has twice, luxon takes the first.
-  return local => DateTime.fromObject({ ...local }, { zone }).toMillis()
+  // Rows come in order, and zones change at full quarters of an hour: one look-up serves 15 minutes of a recording.
+  let quarter = Number.NaN
+  let offset = 0
+  return local => {
+    const asUtcMs = utcMs(local)
+    if (Math.floor(asUtcMs / QUARTER_MS) !== quarter) {
+      quarter = Math.floor(asUtcMs / QUARTER_MS)
+      const start = quarter * QUARTER_MS
+      const { year, month, day, hour, minute } = DateTime.fromMillis(start, { zone: 'UTC' })
+      offset = start - first(DateTime.fromObject({ year, month, day, hour, minute }, { zone }))
+    }
+    return asUtcMs - offset
+  }
+}
+
+/**
+ * Of a local time that the zone has twice, the first: luxon alone would take the one whose offset is today's. A time that the
+ * zone skips lies behind the gap.
+ */
+function first(time: DateTime): number {
+  return Math.min(...time.getPossibleOffsets().map(possible => possible.toMillis()))
 }
 
 function readTime(text: string, toMs: (local: LocalTime) => number): number | null {

@@ -9,8 +9,20 @@ const NOT_FINITE: ReadonlyMap<string, number> = new Map([
   ['infinity', Number.POSITIVE_INFINITY]
 ])
 const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
-  ['true', true], ['t', true], ['yes', true], ['y', true], ['on', true], ['1', true], ['1.0', true],
-  ['false', false], ['f', false], ['no', false], ['n', false], ['off', false], ['0', false], ['0.0', false]
+  ['true', true],
+  ['t', true],
+  ['yes', true],
+  ['y', true],
+  ['on', true],
+  ['1', true],
+  ['1.0', true],
+  ['false', false],
+  ['f', false],
+  ['no', false],
+  ['n', false],
+  ['off', false],
+  ['0', false],
+  ['0.0', false]
 ])
 const EMPTY: ReadonlySet<string> = new Set(['', 'null', 'NULL', 'NA', 'N/A', 'n/a'])
 

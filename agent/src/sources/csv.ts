@@ -9,7 +9,7 @@ import { stat } from 'node:fs/promises'
 import type { Profile } from '@tidemark/protocol'
 import { CsvError, type Info, type Options, parse } from 'csv-parse'
 import { ConfigError } from '../config-error.js'
-import { READINGS_PER_COMMIT_MAX, UNREADABLE_ROWS_AT_START_MAX } from '../limits.js'
+import { READINGS_PER_COMMIT_MAX, ROW_BYTES_MAX, UNREADABLE_ROWS_AT_START_MAX } from '../limits.js'
 import { didYouMean } from '../nearest.js'
 import { RowCollector } from './csv-rows.js'
 import { timeReader } from './csv-time.js'
@@ -66,29 +66,38 @@ interface OpenCsv {
   readonly readTime: (text: string) => number | null
 }
 
-async function* replay({ config, profile, layout, readTime }: OpenCsv, stored: string | null, signal: AbortSignal): AsyncGenerator<SourceGroup> {
+async function* replay(
+  { config, profile, layout, readTime }: OpenCsv,
+  stored: string | null,
+  signal: AbortSignal
+): AsyncGenerator<SourceGroup> {
   const start = await startOf(config, layout, stored)
   const collector = new RowCollector(profile, layout.values, config.decimal)
   const due = config.speed === 'max' ? null : replayClock(config.speed)
   let { byte, row } = start
   let unreadableAtStart = row === 0
   const take = () => collector.take(JSON.stringify({ byte, row, header: layout.header } satisfies Position))
-  for await (const { record, info } of rowsFrom(config, start.byte)) {
-    const text = record[layout.time] ?? ''
-    const eventTimeMs = readTime(text)
-    const dueMs = due === null ? 0 : due(eventTimeMs)
-    if (due !== null && dueMs > performance.now()) {
-      if (collector.size > 0) yield take()
-      if (!(await waitUntil(dueMs, signal))) return
+  try {
+    for await (const { record, info } of rowsFrom(config, start.byte)) {
+      const text = record[layout.time] ?? ''
+      const eventTimeMs = readTime(text)
+      const dueMs = due === null ? 0 : due(eventTimeMs)
+      if (due !== null && dueMs > performance.now()) {
+        if (collector.size > 0) yield take()
+        if (!(await waitUntil(dueMs, signal))) return
+      }
+      if (signal.aborted) return
+      byte = start.byte + info.bytes
+      row++
+      if (eventTimeMs === null) collector.addUnreadable(row, text)
+      else collector.add(row, record, eventTimeMs)
+      unreadableAtStart &&= eventTimeMs === null
+      if (unreadableAtStart && row >= UNREADABLE_ROWS_AT_START_MAX) throw wrongTimes(config, text)
+      if (collector.size >= READINGS_PER_COMMIT_MAX) yield take()
     }
-    if (signal.aborted) return
-    byte = start.byte + info.bytes
-    row++
-    if (eventTimeMs === null) collector.addUnreadable(row, text)
-    else collector.add(row, record, eventTimeMs)
-    unreadableAtStart &&= eventTimeMs === null
-    if (unreadableAtStart && row >= UNREADABLE_ROWS_AT_START_MAX) throw wrongTimes(config, text)
-    if (collector.size >= READINGS_PER_COMMIT_MAX) yield take()
+  } catch (error) {
+    if (error instanceof SourceError && collector.size > 0) yield take() // what was read before the fault
+    throw error
   }
   if (unreadableAtStart && row > 0) throw wrongTimes(config, '')
   if (collector.size > 0) yield take()
@@ -111,7 +120,9 @@ async function startOf(config: CsvConfig, layout: Layout, stored: string | null)
   const position: Position = JSON.parse(stored)
   const { size } = await stat(config.path)
   if (position.header !== layout.header || size < position.byte) {
-    throw new ConfigError(`${config.path} is not the recording that was read up to byte ${position.byte}: give the new one another name, or a new buffer`)
+    throw new ConfigError(
+      `${config.path} is not the recording that was read up to byte ${position.byte}: give the new one another name, or a new buffer`
+    )
   }
   return position
 }
@@ -119,7 +130,12 @@ async function startOf(config: CsvConfig, layout: Layout, stored: string | null)
 async function readLayout(config: CsvConfig, profile: Profile): Promise<Layout> {
   for await (const { record, info } of rowsFrom(config, 0, { bom: true, to: 1 })) {
     const header = createHash('sha256').update(record.join('\n')).digest('hex').slice(0, 16)
-    return { header, start: info.bytes, time: columnIndex(config, record, config.time.column), values: metricColumns(config, profile, record) }
+    return {
+      header,
+      start: info.bytes,
+      time: columnIndex(config, record, config.time.column),
+      values: metricColumns(config, profile, record)
+    }
   }
   throw new ConfigError(`${config.path} is empty: its first row must name the columns`)
 }
@@ -127,7 +143,8 @@ async function readLayout(config: CsvConfig, profile: Profile): Promise<Layout> 
 function metricColumns(config: CsvConfig, profile: Profile, header: readonly string[]): number[] {
   const metrics = profile.metrics.map(metric => metric.name)
   for (const name of Object.keys(config.columns)) {
-    if (!metrics.includes(name)) throw new ConfigError(`source.columns: profile ${profile.name} has no metric "${name}"${didYouMean(name, metrics)}`)
+    if (!metrics.includes(name))
+      throw new ConfigError(`source.columns: profile ${profile.name} has no metric "${name}"${didYouMean(name, metrics)}`)
   }
   const columns = profile.metrics.map(({ name }) => {
     const column = config.columns[name]
@@ -135,7 +152,8 @@ function metricColumns(config: CsvConfig, profile: Profile, header: readonly str
   })
   const absent = profile.metrics.find((metric, m) => metric.required && columns[m] < 0)
   if (absent !== undefined) throw new ConfigError(`source.columns: the profile requires ${absent.name}: say which column it is`)
-  if (columns.every(column => column < 0)) throw new ConfigError(`source.columns: no metric of profile ${profile.name} has a column in ${config.path}`)
+  if (columns.every(column => column < 0))
+    throw new ConfigError(`source.columns: no metric of profile ${profile.name} has a column in ${config.path}`)
   return columns
 }
 
@@ -155,6 +173,7 @@ async function* rowsFrom(config: CsvConfig, byte: number, options: Options = {})
     relax_column_count: true,
     relax_quotes: true,
     skip_empty_lines: true,
+    max_record_size: ROW_BYTES_MAX,
     info: true,
     ...options
   })
@@ -174,12 +193,15 @@ function readError(path: string, error: unknown): Error {
   if (error instanceof CsvError) return new SourceError(`cannot read ${path}: ${error.message}`, { cause: error })
   const code = error instanceof Error && 'code' in error ? error.code : ''
   if (code === 'ENOENT') return new ConfigError(`source.path: there is no file ${path}`)
-  if (code === 'EACCES' || code === 'EISDIR') return new ConfigError(`source.path: ${path} cannot be read: check its owner and that it is a file`)
+  if (code === 'EACCES' || code === 'EISDIR')
+    return new ConfigError(`source.path: ${path} cannot be read: check its owner and that it is a file`)
   return new SourceError(`cannot read ${path}: ${error instanceof Error ? error.message : error}`, { cause: error })
 }
 
 function wrongTimes(config: CsvConfig, text: string): ConfigError {
   const { column, format } = config.time
   const expected = format === 'auto' ? 'ISO 8601 (2026-11-24 13:00:00, with or without zone) or Unix ms' : format
-  return new ConfigError(`no row of ${config.path} has a time that can be read in column "${column}" ("${text}" is not ${expected}): check source.time`)
+  return new ConfigError(
+    `no row of ${config.path} has a time that can be read in column "${column}" ("${text}" is not ${expected}): check source.time`
+  )
 }

@@ -34,7 +34,16 @@ export interface MachineState {
 
 /** The metrics that this source can give. */
 export const SIMULATED_METRICS: readonly string[] = [
-  'temperature', 'vibration', 'pressure', 'rpm', 'power_consumption', 'motor_current', 'oil_temperature', 'operating_hours', 'maintenance_flag', 'location'
+  'temperature',
+  'vibration',
+  'pressure',
+  'rpm',
+  'power_consumption',
+  'motor_current',
+  'oil_temperature',
+  'operating_hours',
+  'maintenance_flag',
+  'location'
 ]
 
 const AMBIENT_DEGC = 22

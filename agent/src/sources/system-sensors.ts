@@ -43,7 +43,10 @@ export async function memory(root: string): Promise<{ used: number | null; swapU
     const match = new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(meminfo)
     return match === null ? null : Number(match[1])
   }
-  return { used: usedPercent(kilobytes('MemTotal'), kilobytes('MemAvailable')), swapUsed: usedPercent(kilobytes('SwapTotal'), kilobytes('SwapFree')) }
+  return {
+    used: usedPercent(kilobytes('MemTotal'), kilobytes('MemAvailable')),
+    swapUsed: usedPercent(kilobytes('SwapTotal'), kilobytes('SwapFree'))
+  }
 }
 
 export async function loadAverage(root: string): Promise<number | null> {

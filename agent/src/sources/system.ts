@@ -18,7 +18,14 @@ export interface SystemConfig {
 
 /** The metrics that this source can give. */
 export const SYSTEM_METRICS: readonly string[] = [
-  'cpu_used', 'memory_used', 'load_1m', 'swap_used', 'disk_used', 'cpu_temperature', 'board_temperature', 'uptime'
+  'cpu_used',
+  'memory_used',
+  'load_1m',
+  'swap_used',
+  'disk_used',
+  'cpu_temperature',
+  'board_temperature',
+  'uptime'
 ]
 
 /** The use of the processor is measured over the time since the last reading; before the first one, over this, in ms. */

@@ -24,20 +24,33 @@ export class ArchiveOpenError extends Error {
   }
 }
 
-/** The error of a failed write, naming `path` and what to do. */
-export function writeError(path: string, cause: unknown): ArchiveWriteError {
-  if (cause instanceof ArchiveWriteError) return cause
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new ArchiveWriteError(path, `cannot write the archive in ${path}: ${reason}; ${remedy(cause, reason)}`, cause)
+/** A flush that the caller must not have sent, or that the log does not bear out. Trying it again cannot help. */
+export class FlushRefusedError extends Error {
+  readonly code = 'FLUSH_REFUSED'
 }
 
-function remedy(cause: unknown, reason: string): string {
-  const code = (cause as { code?: unknown } | null)?.code
-  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'SQLITE_FULL' || /No space left|disk is full|quota/i.test(reason))
+/** What a failed write throws: an `ArchiveWriteError` where disk or memory failed, else `cause` itself, which is our mistake. */
+export function writeError(path: string, cause: unknown): unknown {
+  if (cause instanceof ArchiveWriteError || cause instanceof FlushRefusedError || !isOfTheWorld(cause)) return cause
+  return new ArchiveWriteError(path, `cannot write the archive in ${path}: ${cause.message}; ${remedy(cause)}`, cause)
+}
+
+interface WorldError extends Error {
+  readonly code?: string
+}
+
+/** Node and SQLite give their errors a code; DuckDB's begin with their kind. */
+function isOfTheWorld(cause: unknown): cause is WorldError {
+  if (!(cause instanceof Error)) return false
+  return typeof (cause as WorldError).code === 'string' || /^(IO|Out of Memory) Error/.test(cause.message)
+}
+
+function remedy({ code, message }: WorldError): string {
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'SQLITE_FULL' || /No space left|quota/i.test(message))
     return 'free disk space there'
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || /Permission denied|Read-only/i.test(reason))
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || /Permission denied|Read-only/i.test(message))
     return 'check its owner and permissions'
   if (code === 'EXDEV') return 'staging/ and archive/ must be on one file system'
-  if (/Out of Memory/i.test(reason)) return 'give the archive more memory or its spill folder more space'
+  if (message.startsWith('Out of Memory')) return 'give the gateway more memory, or free disk space for what it spills'
   return 'check the disk'
 }

@@ -87,7 +87,8 @@ export interface SnapshotRecord {
   readonly sha256: string
 }
 
-const FILE_COLUMNS = 'path, layer, profile, hour_ms AS hourMs, rows, bytes, shard, first_entry AS firstEntry, last_entry AS lastEntry, columns'
+const FILE_COLUMNS =
+  'path, layer, profile, hour_ms AS hourMs, rows, bytes, shard, first_entry AS firstEntry, last_entry AS lastEntry, columns'
 const EPOCH_COLUMNS =
   'device_id AS deviceId, epoch, highest_sampled_seq AS highestSampledSeq, archived, waiting, quarantined, shed, buffered, missing, duplicates, late'
 

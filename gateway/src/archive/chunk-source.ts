@@ -1,9 +1,9 @@
-import { BLOB, DOUBLE, DuckDBBlobValue, type DuckDBDataChunk, type DuckDBType, INTEGER, VARCHAR } from '@duckdb/node-api'
+import { DOUBLE, type DuckDBDataChunk, type DuckDBType, INTEGER, VARCHAR } from '@duckdb/node-api'
 import type { FileColumn, FileRows } from '../processor/flush.js'
 
 /**
- * Rows as DuckDB pulls them: chunk by chunk, each column copied as a typed array into the vector, never row by row (save for
- * strings and bytes, which have no array form).
+ * Rows as DuckDB pulls them: chunk by chunk, each column copied as a typed array into the vector, never row by row where they
+ * have an array form.
  */
 export interface ChunkSource {
   readonly columns: readonly { readonly name: string; readonly type: DuckDBType }[]
@@ -25,7 +25,7 @@ export function sourceColumn(k: number): string {
   return `__${k}`
 }
 
-/** The rows of one or more files with the same columns, one file behind the other. */
+/** The rows of one or more files with the same columns, none of them bytes (see wide-source.ts), one file behind the other. */
 export class FileSource implements ChunkSource {
   readonly columns: readonly { readonly name: string; readonly type: DuckDBType }[]
   private file = 0
@@ -68,14 +68,8 @@ export class FileSource implements ChunkSource {
     const vector = chunk.getColumnVector(k)
     for (const { file, from, rows, at } of pieces) {
       const column = this.files[file].columns[k]
-      if (column.type === 'bytes') {
-        for (let i = 0; i < rows; i++) {
-          const bytes = column.values[from + i]
-          vector.setItem(at + i, bytes === null ? null : new DuckDBBlobValue(bytes))
-        }
-      } else {
-        numbersOf(vector).set(column.values.subarray(from, from + rows), at)
-      }
+      if (column.type === 'bytes') throw new Error('a FileSource holds no bytes')
+      numbersOf(vector).set(column.values.subarray(from, from + rows), at)
     }
     vector.flush()
   }
@@ -141,6 +135,5 @@ export function numbersOf(vector: Vector): Float64Array | Int32Array {
 }
 
 function typeInChunk(column: FileColumn): DuckDBType {
-  if (column.type === 'string') return INTEGER
-  return column.type === 'bytes' ? BLOB : DOUBLE
+  return column.type === 'string' ? INTEGER : DOUBLE
 }

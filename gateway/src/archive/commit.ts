@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { crashPoint } from '../crash-point.js'
 import type { FileRows, Flush } from '../processor/flush.js'
-import { ArchiveWriteError, writeError } from './archive-error.js'
+import { FlushRefusedError, writeError } from './archive-error.js'
 import type { Catalog, CatalogFile } from './catalog.js'
-import { crashPoint } from './crash-point.js'
 import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
 import { ParquetWriter } from './parquet.js'
 import { archivePath, type DataPaths, stagingName } from './paths.js'
@@ -63,7 +63,6 @@ export class Committer {
       return this.publish()
     } catch (error) {
       this.closeWriter()
-      if (error instanceof FlushOrderError) throw error
       throw writeError(this.paths.root, error)
     }
   }
@@ -76,9 +75,9 @@ export class Committer {
   private expectNext(flush: Flush): void {
     const committed = this.catalog.committedEntry(this.options.shard)
     if (flush.shard !== this.options.shard)
-      throw new FlushOrderError(`a flush of shard ${flush.shard} came to the archive of ${this.options.shard}`)
+      throw new FlushRefusedError(`a flush of shard ${flush.shard} came to the archive of ${this.options.shard}`)
     if (flush.firstEntry !== committed + 1 || flush.lastEntry < flush.firstEntry) {
-      throw new FlushOrderError(`a flush of entries ${flush.firstEntry} to ${flush.lastEntry} came where ${committed} is committed`)
+      throw new FlushRefusedError(`a flush of entries ${flush.firstEntry} to ${flush.lastEntry} came where ${committed} is committed`)
     }
   }
 
@@ -88,13 +87,12 @@ export class Committer {
     for (const name of readdirSync(staging)) if (name.endsWith('.parquet')) deleteFile(join(staging, name))
     const writer = await this.openWriter()
     const data = flush.files.filter(file => file.rows > 0)
-    const files = data.map(file => describe(flush, { ...file, columns: columnsDigest(file) }))
+    const files = describeAll(flush, data)
     await writer.writeFiles(
       data.map((rows, i) => ({ rows, path: this.staged(files[i]) })),
       flush.strings
     )
     files.push(...(await this.stageRaw(flush, writer)))
-    if (new Set(files.map(file => file.path)).size < files.length) throw new FlushOrderError('a flush has two files of the same partition')
     for (const file of files) fsyncFile(this.staged(file))
     fsyncFolder(staging)
     crashPoint('flush')
@@ -107,7 +105,7 @@ export class Committer {
       const files: CatalogFile[] = []
       for (const hour of log.hours(flush.firstEntry, flush.lastEntry)) {
         const source = log.source(hour)
-        const file = describe(flush, { layer: 'raw', profile: null, hourMs: hour.hourMs, rows: 0, columns: 'raw' })
+        const file = describe(flush, { layer: 'raw', profile: null, hourMs: hour.hourMs, rows: 0, columns: 'raw' }, 1)
         await writer.copyWide(source, RAW_SELECT, this.staged(file))
         files.push({ ...file, rows: source.rows })
       }
@@ -162,21 +160,27 @@ export class Committer {
 
 type Described = Pick<CatalogFile, 'layer' | 'profile' | 'hourMs' | 'rows' | 'columns'>
 
-function describe(flush: Flush, { layer, profile, hourMs, rows, columns }: Described): CatalogFile {
+function describe(flush: Flush, { layer, profile, hourMs, rows, columns }: Described, part: number): CatalogFile {
   const { shard, firstEntry, lastEntry } = flush
-  const path = archivePath({ layer, profile, hourMs }, shard, firstEntry, lastEntry)
+  const path = archivePath({ layer, profile, hourMs }, { shard, firstEntry, lastEntry, part })
   return { path, layer, profile, hourMs, rows, bytes: 0, shard, firstEntry, lastEntry, columns }
+}
+
+/** A flush may have several files of one partition: one a version of the profile. */
+function describeAll(flush: Flush, data: readonly FileRows[]): CatalogFile[] {
+  const parts = new Map<string, number>()
+  return data.map(file => {
+    const partition = `${file.layer} ${file.profile} ${file.hourMs}`
+    const part = (parts.get(partition) ?? 0) + 1
+    parts.set(partition, part)
+    return describe(flush, { ...file, columns: columnsDigest(file) }, part)
+  })
 }
 
 /** Equal for files that can be read as one table. */
 function columnsDigest(rows: FileRows): string {
   const shape = JSON.stringify(rows.columns.map(column => [column.name, column.type]))
   return createHash('sha256').update(shape).digest('hex').slice(0, 16)
-}
-
-/** A flush that the caller must not have sent. Not retried. */
-export class FlushOrderError extends Error {
-  readonly code = 'FLUSH_ORDER'
 }
 
 /** Renames committed files from staging/ into archive/; all of it is durable when it returns. */
@@ -188,7 +192,7 @@ export function renameStaged(paths: DataPaths, files: readonly CatalogFile[], af
       for (const parent of makeFolder(dirname(target))) changed.add(parent)
       renameSync(join(paths.staging, stagingName(file.path)), target)
     } catch (cause) {
-      throw cause instanceof ArchiveWriteError ? cause : writeError(target, cause)
+      throw writeError(target, cause)
     }
     changed.add(dirname(target))
     afterEach()

@@ -1,6 +1,7 @@
-import { type DuckDBConnection, DuckDBInstance, DuckDBTableFunction } from '@duckdb/node-api'
+import { type DuckDBConnection, DuckDBInstance, type DuckDBMaterializedResult, DuckDBTableFunction } from '@duckdb/node-api'
 import type { FileColumn, FileRows } from '../processor/flush.js'
 import { type ChunkSource, FILE_COLUMN, FileSource, ROW_COLUMN, StringSource, sourceColumn } from './chunk-source.js'
+import { WideSource } from './wide-source.js'
 
 /**
  * Writes Parquet files by DuckDB. A file's bytes are a function of its rows and of the DuckDB version: one thread, a total
@@ -68,11 +69,11 @@ export class ParquetWriter {
   }
 
   /** Writes what `select` makes of the rows of `source()`, which is `source`, in its order: rows that may hold many bytes. */
-  async copyWide(source: ChunkSource, select: string, path: string): Promise<void> {
+  async copyWide(source: ChunkSource, select: string, path: string, options = ''): Promise<void> {
     // One thread keeps the order anyway; row groups bounded by bytes insist on this.
     await this.connection.run('SET preserve_insertion_order = false')
     try {
-      await this.pull(source, copyStatement(select, path, `, ROW_GROUP_SIZE_BYTES '${WIDE_GROUP_MIB}MiB'`))
+      await this.pull(source, copyStatement(select, path, `, ROW_GROUP_SIZE_BYTES '${WIDE_GROUP_MIB}MiB'${options}`))
     } finally {
       await this.connection.run('SET preserve_insertion_order = true')
     }
@@ -84,11 +85,29 @@ export class ParquetWriter {
   }
 
   private async writeOne({ rows, path }: ParquetFile, strings: readonly string[]): Promise<void> {
+    if (isWide(rows)) {
+      const expressions = rows.columns.map((column, k) => `${typedColumn(column, k)} AS ${quoteName(column.name)}`)
+      await this.copyWide(
+        new WideSource(rows, strings, await this.orderOf(rows, strings)),
+        `SELECT ${expressions.join(', ')} FROM source()`,
+        path
+      )
+      return
+    }
     const { expressions, from, order } = queryOf([rows], strings)
-    const source = new FileSource([rows])
-    const select = `SELECT ${expressions} FROM ${from} ORDER BY ${order}`
-    if (isWide(rows)) await this.copyWide(source, select, path)
-    else await this.pull(source, copyStatement(select, path, dictionaryOption(rows)))
+    await this.pull(
+      new FileSource([rows]),
+      copyStatement(`SELECT ${expressions} FROM ${from} ORDER BY ${order}`, path, dictionaryOption(rows))
+    )
+  }
+
+  /** The numbers of the file's rows in their order. */
+  private async orderOf(rows: FileRows, strings: readonly string[]): Promise<Float64Array> {
+    const narrow = { ...rows, columns: rows.columns.filter(column => rows.sortBy.includes(column.name)) }
+    const { expressions, from, order } = queryOf([narrow], strings)
+    const columns = expressions === '' ? '' : `, ${expressions}`
+    const sorted = await this.pull(new FileSource([narrow]), `SELECT ${ROW_COLUMN}${columns} FROM ${from} ORDER BY ${order}`)
+    return Float64Array.from((await sorted.getColumns())[0], Number)
   }
 
   private async writeGroup(group: readonly ParquetFile[], strings: readonly string[]): Promise<void> {
@@ -107,10 +126,10 @@ export class ParquetWriter {
     }
   }
 
-  private async pull(source: ChunkSource, statement: string): Promise<void> {
+  private async pull(source: ChunkSource, statement: string): Promise<DuckDBMaterializedResult> {
     this.source = source
     try {
-      await this.connection.run(statement)
+      return await this.connection.run(statement)
     } finally {
       this.source = null
     }
@@ -162,11 +181,12 @@ function queryOf(files: readonly FileRows[], strings: readonly string[]): { expr
   const joins: string[] = []
   const keys = new Map<string, string>()
   const expressions = files[0].columns.map((column, k) => {
-    const constant = column.type === 'string' ? onlyString(files, k) : null
-    let expression = expressionOf(column, k)
+    const constant = column.type === 'string' ? onlyString(files, k, strings) : null
+    let expression = typedColumn(column, k)
     if (constant !== null) {
       expression = constant < 0 ? 'NULL::VARCHAR' : quoteText(strings[constant])
     } else if (column.type === 'string') {
+      expression = `d${k}.text`
       joins.push(`LEFT JOIN dictionary AS d${k} ON d${k}.id = ${sourceColumn(k)}`)
       keys.set(column.name, `d${k}.rank`)
     }
@@ -176,26 +196,29 @@ function queryOf(files: readonly FileRows[], strings: readonly string[]): { expr
   return { expressions: expressions.join(', '), from: ['source()', ...joins].join(' '), order: order.join(', ') }
 }
 
-/** The index that all values of the k-th column have; null where they differ. It saves a join: clocks are mostly `synced`. */
-function onlyString(files: readonly FileRows[], k: number): number | null {
+/** The index of the string that the k-th column is full of; null where it is not. It saves a join: clocks are mostly `synced`. */
+function onlyString(files: readonly FileRows[], k: number, strings: readonly string[]): number | null {
   let only: number | null = null
   for (const { columns } of files) {
     const column = columns[k]
     if (column.type !== 'string') return null
     only ??= column.values[0]
-    for (const value of column.values) if (value !== only) return null
+    for (const value of column.values) {
+      if (value !== only && (value < 0 || only < 0 || strings[value] !== strings[only])) return null
+    }
   }
-  return only
+  // A NUL would end the statement that it is put into.
+  return only !== null && only >= 0 && strings[only].includes('\0') ? null : only
 }
 
-function expressionOf(column: FileColumn, k: number): string {
+/** The k-th column of a source, typed. */
+function typedColumn(column: FileColumn, k: number): string {
   const value = sourceColumn(k)
   // In DuckDB NaN equals NaN.
   const number = `nullif(${value}, 'NaN'::DOUBLE)`
   const { type } = column
   switch (type) {
     case 'string':
-      return `d${k}.text`
     case 'bytes':
       return value
     case 'double':
@@ -206,10 +229,8 @@ function expressionOf(column: FileColumn, k: number): string {
       return `${number}::${type.toUpperCase()}`
     case 'timestamp':
       return `make_timestamptz(${number}::BIGINT * 1000)`
-    default: {
-      const never: never = type
-      throw new Error(`no such type of column: ${never}`)
-    }
+    default:
+      return type satisfies never
   }
 }
 

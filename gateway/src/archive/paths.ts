@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Layer } from '../processor/flush.js'
 
 /** Where the archive's files lie below the data folder. Nothing here touches the disk. */
@@ -15,16 +15,18 @@ export interface DataPaths {
   readonly snapshots: string
 }
 
+/** Absolute paths. */
 export function dataPaths(dataDir: string): DataPaths {
-  const staging = join(dataDir, 'staging')
+  const root = resolve(dataDir)
+  const staging = join(root, 'staging')
   return {
-    root: dataDir,
-    log: join(dataDir, 'log.sqlite'),
-    catalog: join(dataDir, 'catalog.sqlite'),
-    archive: join(dataDir, 'archive'),
+    root,
+    log: join(root, 'log.sqlite'),
+    catalog: join(root, 'catalog.sqlite'),
+    archive: join(root, 'archive'),
     staging,
     spill: join(staging, 'spill'),
-    snapshots: join(dataDir, 'snapshots')
+    snapshots: join(root, 'snapshots')
   }
 }
 
@@ -33,19 +35,23 @@ export const HOUR_MS = 3_600_000
 /** Digits of an entry in a file's name: names sort as entries do until 10^12 of them, 300 years of 100 commits a second. */
 const ENTRY_DIGITS = 12
 
-/**
- * The path of a file below archive/, with `/` on every system: a Hive partition by UTC day and hour, and a name that is a
- * function of the log.
- */
+/** What a file's name says: a function of the log. `part` counts a flush's files of one partition from 1. */
+export interface FileName {
+  readonly shard: number
+  readonly firstEntry: number
+  readonly lastEntry: number
+  readonly part: number
+}
+
+/** The path of a file below archive/, with `/` on every system: a Hive partition by UTC day and hour, and a name. */
 export function archivePath(
   file: { readonly layer: Layer; readonly profile: string | null; readonly hourMs: number },
-  shard: number,
-  firstEntry: number,
-  lastEntry: number
+  name: FileName
 ): string {
   const hour = new Date(file.hourMs).toISOString()
-  const name = `${shard}-${padEntry(firstEntry)}-${padEntry(lastEntry)}.parquet`
-  return `${datasetPath(file.layer, file.profile)}/date=${hour.slice(0, 10)}/hour=${hour.slice(11, 13)}/${name}`
+  const part = name.part === 1 ? '' : `-${name.part}`
+  const fileName = `${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${part}.parquet`
+  return `${datasetPath(file.layer, file.profile)}/date=${hour.slice(0, 10)}/hour=${hour.slice(11, 13)}/${fileName}`
 }
 
 /** The name in staging/ of the file that is to be `path` in archive/. */

@@ -2,8 +2,10 @@ import { BLOB, DOUBLE, DuckDBBlobValue, type DuckDBDataChunk, VARCHAR } from '@d
 import { type Frame, type FrameKind, readFrames } from '../log/frames.js'
 import { type LogEntry, READ_ENTRIES } from '../log/schema.js'
 import { type Database, Sqlite } from '../sqlite.js'
+import { FlushRefusedError } from './archive-error.js'
 import { CHUNK_ROWS, type ChunkSource, numbersOf } from './chunk-source.js'
 import { HOUR_MS } from './paths.js'
+import { CHUNK_BYTES } from './wide-source.js'
 
 /**
  * The raw layer: every frame as the log holds it, by hour of ingest time. Frames go from SQLite to Parquet a chunk at a time:
@@ -19,8 +21,6 @@ export interface RawHour {
 
 /** Entries read from SQLite at once: a few, as one can be megabytes large. */
 const ENTRIES_PER_READ = 16
-/** Payload handed to DuckDB at once, in bytes; more by at most one frame. */
-const CHUNK_BYTES = 4 * 1024 * 1024
 
 const KINDS: readonly FrameKind[] = ['batch', 'json', 'status', 'tick', 'control']
 const KIND_CODES = new Map(KINDS.map((kind, code) => [kind, code]))
@@ -44,7 +44,9 @@ export class RawLog {
     const hours = this.database.prepare(sql).all(firstEntry, lastEntry) as (Omit<RawHour, 'hourMs'> & { hour: number; entries: number })[]
     const found = hours.reduce((sum, hour) => sum + hour.entries, 0)
     if (found !== lastEntry - firstEntry + 1) {
-      throw new Error(`the log holds ${found} of the entries ${firstEntry} to ${lastEntry}: it was truncated too early, or damaged`)
+      throw new FlushRefusedError(
+        `the log holds ${found} of the entries ${firstEntry} to ${lastEntry}: it was truncated too early, or damaged`
+      )
     }
     return hours.map(hour => ({ hourMs: hour.hour * HOUR_MS, firstEntry: hour.firstEntry, lastEntry: hour.lastEntry }))
   }

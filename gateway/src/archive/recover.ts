@@ -1,9 +1,9 @@
-import { type Dirent, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { type Dirent, existsSync, lstatSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ArchiveOpenError } from './archive-error.js'
 import { Catalog, type CatalogFile } from './catalog.js'
 import { oldestNeededEntry, renameStaged } from './commit.js'
-import { fsyncFolder } from './fsync.js'
+import { fsyncFolder, makeFolder } from './fsync.js'
 import { type DataPaths, dataPaths, stagingName } from './paths.js'
 import { deleteFile, readSnapshot, type Snapshot } from './snapshot-file.js'
 
@@ -31,6 +31,7 @@ export function recoverArchive(dataDir: string, shard: number, warn: (message: s
   makeFolders(paths)
   const catalog = openCatalog(paths)
   try {
+    fsyncFolder(paths.root)
     const files = catalog.files()
     const present = new Set<string>()
     for (const path of parquetFiles(paths.archive, '')) present.add(path)
@@ -59,7 +60,7 @@ export function recoverArchive(dataDir: string, shard: number, warn: (message: s
 function makeFolders(paths: DataPaths): void {
   for (const folder of [paths.root, paths.archive, paths.staging, paths.snapshots]) {
     try {
-      mkdirSync(folder, { recursive: true })
+      for (const changed of makeFolder(folder)) fsyncFolder(changed)
     } catch (cause) {
       throw new ArchiveOpenError(
         folder,
@@ -68,7 +69,6 @@ function makeFolders(paths: DataPaths): void {
       )
     }
   }
-  fsyncFolder(paths.root)
   if (statSync(paths.staging).dev !== statSync(paths.archive).dev) {
     throw new ArchiveOpenError(
       paths.staging,

@@ -1,6 +1,7 @@
 import {
   DuckDBBlobValue,
   DuckDBDateValue,
+  DuckDBDecimalValue,
   DuckDBTimestampMillisecondsValue,
   DuckDBTimestampNanosecondsValue,
   DuckDBTimestampSecondsValue,
@@ -16,17 +17,30 @@ import {
 /** How values of a query's result are shown: to programs as JSON, to people as text. Times are UTC, bytes are hex. */
 
 const NUMERIC: ReadonlySet<DuckDBTypeId> = new Set([
-  DuckDBTypeId.TINYINT, DuckDBTypeId.SMALLINT, DuckDBTypeId.INTEGER, DuckDBTypeId.BIGINT, DuckDBTypeId.UTINYINT, DuckDBTypeId.USMALLINT,
-  DuckDBTypeId.UINTEGER, DuckDBTypeId.UBIGINT, DuckDBTypeId.HUGEINT, DuckDBTypeId.UHUGEINT, DuckDBTypeId.FLOAT, DuckDBTypeId.DOUBLE,
+  DuckDBTypeId.TINYINT,
+  DuckDBTypeId.SMALLINT,
+  DuckDBTypeId.INTEGER,
+  DuckDBTypeId.BIGINT,
+  DuckDBTypeId.UTINYINT,
+  DuckDBTypeId.USMALLINT,
+  DuckDBTypeId.UINTEGER,
+  DuckDBTypeId.UBIGINT,
+  DuckDBTypeId.HUGEINT,
+  DuckDBTypeId.UHUGEINT,
+  DuckDBTypeId.FLOAT,
+  DuckDBTypeId.DOUBLE,
   DuckDBTypeId.DECIMAL
 ])
+
+/** A double holds any decimal of so many digits. */
+const DECIMAL_DIGITS_EXACT = 15
 
 export function isNumeric(type: DuckDBType): boolean {
   return NUMERIC.has(type.typeId)
 }
 
 /**
- * Integers are numbers where a double holds them, else strings. NaN and infinities are null. Times are RFC 3339. Bytes are
+ * Integers and decimals are numbers where a double holds them, else strings. NaN and infinities are null. Times are RFC 3339. Bytes are
  * lower-case hex.
  */
 export function toJson(value: DuckDBValue, type: DuckDBType): Json {
@@ -34,7 +48,8 @@ export function toJson(value: DuckDBValue, type: DuckDBType): Json {
   if (typeof value === 'number') return Number.isFinite(value) ? value : null
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
   if (value instanceof DuckDBBlobValue) return Buffer.from(value.bytes).toString('hex')
-  return timeText(value) ?? JsonDuckDBValueConverter(value, type, JsonDuckDBValueConverter)
+  if (value instanceof DuckDBDecimalValue && value.width <= DECIMAL_DIGITS_EXACT) return Number(value.toString())
+  return timeText(value) ?? JsonDuckDBValueConverter(value, type, toJson)
 }
 
 export function toText(value: DuckDBValue): string {

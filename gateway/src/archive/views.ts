@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import { Catalog, type CatalogFile } from './catalog.js'
@@ -13,20 +14,51 @@ import { type DataPaths, dataPaths, stagingName } from './paths.js'
 
 /** Columns of the views where there is no file yet. */
 const READING_COLUMNS = {
-  device_id: 'VARCHAR', event_time: 'TIMESTAMPTZ', ingest_time: 'TIMESTAMPTZ', epoch: 'BIGINT', seq: 'BIGINT', event_id: 'VARCHAR',
-  late: 'BOOLEAN', clock: 'VARCHAR', profile_version: 'INTEGER', extra: 'VARCHAR'
+  device_id: 'VARCHAR',
+  event_time: 'TIMESTAMPTZ',
+  ingest_time: 'TIMESTAMPTZ',
+  epoch: 'BIGINT',
+  seq: 'BIGINT',
+  event_id: 'VARCHAR',
+  late: 'BOOLEAN',
+  clock: 'VARCHAR',
+  profile_version: 'INTEGER',
+  extra: 'VARCHAR'
 }
 const FEATURE_COLUMNS = {
-  device_id: 'VARCHAR', as_of: 'TIMESTAMPTZ', known_at: 'TIMESTAMPTZ', computed_at: 'TIMESTAMPTZ', revision: 'INTEGER',
-  provisional: 'BOOLEAN', event_count: 'BIGINT', coverage: 'DOUBLE', processor_version: 'VARCHAR'
+  device_id: 'VARCHAR',
+  as_of: 'TIMESTAMPTZ',
+  known_at: 'TIMESTAMPTZ',
+  computed_at: 'TIMESTAMPTZ',
+  revision: 'INTEGER',
+  provisional: 'BOOLEAN',
+  event_count: 'BIGINT',
+  coverage: 'DOUBLE',
+  processor_version: 'INTEGER'
 }
 const QUARANTINE_COLUMNS = {
-  device_id: 'VARCHAR', ingest_time: 'TIMESTAMPTZ', entry: 'BIGINT', frame_index: 'INTEGER', kind: 'VARCHAR', reason: 'VARCHAR',
-  detail: 'VARCHAR', accounted: 'BOOLEAN', profile: 'VARCHAR', event_time: 'TIMESTAMPTZ', epoch: 'BIGINT', seq: 'BIGINT',
-  event_id: 'VARCHAR', payload: 'BLOB'
+  device_id: 'VARCHAR',
+  ingest_time: 'TIMESTAMPTZ',
+  entry: 'BIGINT',
+  frame_index: 'INTEGER',
+  kind: 'VARCHAR',
+  reason: 'VARCHAR',
+  detail: 'VARCHAR',
+  accounted: 'BOOLEAN',
+  profile: 'VARCHAR',
+  event_time: 'TIMESTAMPTZ',
+  epoch: 'BIGINT',
+  seq: 'BIGINT',
+  event_id: 'VARCHAR',
+  payload: 'BLOB'
 }
 const RAW_COLUMNS = {
-  ingest_time: 'TIMESTAMPTZ', entry: 'BIGINT', frame_index: 'INTEGER', kind: 'VARCHAR', device_id: 'VARCHAR', payload: 'BLOB'
+  ingest_time: 'TIMESTAMPTZ',
+  entry: 'BIGINT',
+  frame_index: 'INTEGER',
+  kind: 'VARCHAR',
+  device_id: 'VARCHAR',
+  payload: 'BLOB'
 }
 
 /** What a session reads of the catalog, all from one state of it. */
@@ -45,7 +77,8 @@ export class NoArchiveError extends Error {
 export function readArchiveState(dataDir: string): ArchiveState {
   const paths = dataPaths(dataDir)
   if (!existsSync(dataDir)) throw new NoArchiveError(`there is no folder ${dataDir}: give the gateway's data folder with --data-dir`)
-  if (!existsSync(paths.catalog)) throw new NoArchiveError(`${dataDir} is no data folder of a gateway (it holds no catalog.sqlite): give the right one with --data-dir`)
+  if (!existsSync(paths.catalog))
+    throw new NoArchiveError(`${dataDir} is no data folder of a gateway (it holds no catalog.sqlite): give the right one with --data-dir`)
   const catalog = Catalog.openReadonly(paths.catalog)
   try {
     return catalog.atOnce(() => ({ paths, files: catalog.files(), epochs: catalog.epochs() }))
@@ -74,12 +107,16 @@ export async function withViews<T>(
 }
 
 function isVanishedFile(error: Error, dataDir: string): boolean {
-  return error.message.includes(dataDir) && /No such file|No files found|Cannot open file/.test(error.message)
+  return error.message.includes(dataPaths(dataDir).root) && /No such file|No files found|Cannot open file/.test(error.message)
 }
 
-async function once<T>(dataDir: string, options: { ownFiles: boolean }, use: (connection: DuckDBConnection, state: ArchiveState) => Promise<T>): Promise<T> {
+async function once<T>(
+  dataDir: string,
+  options: { ownFiles: boolean },
+  use: (connection: DuckDBConnection, state: ArchiveState) => Promise<T>
+): Promise<T> {
   const state = readArchiveState(dataDir)
-  const instance = await DuckDBInstance.create(':memory:')
+  const instance = await DuckDBInstance.create(':memory:', { temp_directory: join(tmpdir(), `tidemark-sql-${process.pid}`) })
   const connection = await instance.connect()
   try {
     await connection.run("SET TimeZone = 'UTC'")
@@ -122,8 +159,11 @@ function viewStatements(state: ArchiveState): string[] {
   const quarantine = of('quarantine')
   const rejected = quarantine.length === 0 ? `SELECT ${emptyColumns(QUARANTINE_COLUMNS)} WHERE false` : scan(quarantine)
   // The bytes of a message lie in the first row that it caused.
-  views.set('quarantine', `SELECT * REPLACE (first_value(payload IGNORE NULLS) OVER (PARTITION BY entry, frame_index
-    ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS payload) FROM (${rejected})`)
+  views.set(
+    'quarantine',
+    `SELECT * REPLACE (first_value(payload IGNORE NULLS) OVER (PARTITION BY entry, frame_index
+    ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS payload) FROM (${rejected})`
+  )
   const raw = of('raw')
   views.set('raw', raw.length === 0 ? `SELECT ${emptyColumns(RAW_COLUMNS)} WHERE false` : scan(raw))
   return [...views].map(([name, select]) => `CREATE VIEW ${quoteName(name)} AS ${select}`)
@@ -146,7 +186,9 @@ function viewName(prefix: string, profile: string, taken: ReadonlyMap<string, st
 }
 
 function emptyColumns(columns: Record<string, string>): string {
-  return Object.entries(columns).map(([name, type]) => `NULL::${type} AS ${name}`).join(', ')
+  return Object.entries(columns)
+    .map(([name, type]) => `NULL::${type} AS ${name}`)
+    .join(', ')
 }
 
 /**

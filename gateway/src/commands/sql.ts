@@ -38,8 +38,8 @@ export async function runSql(dataDir: string, sql: string, options: SqlOptions =
 }
 
 async function lastResult(connection: DuckDBConnection, sql: string, ownFiles: boolean): Promise<DuckDBResult> {
+  if (sql.replace(/--.*|\s|;/g, '') === '') throw new Error('there is no statement to run')
   const statements = await connection.extractStatements(sql)
-  if (statements.count === 0) throw new Error('there is no statement to run')
   for (let i = 0; ; i++) {
     const statement = await statements.prepare(i)
     if (!ownFiles && (statement.statementType === StatementType.COPY || statement.statementType === StatementType.EXPORT)) {
@@ -80,7 +80,7 @@ async function printTable(result: DuckDBResult, write: (text: string) => void): 
 const HELP = `
 Views: readings, features (latest revision of each), feature_revisions, quarantine, raw; and with the columns of one profile,
 readings_<profile>, features_<profile> (- becomes _). DESCRIBE readings lists columns. It works while the gateway runs.
-Times are UTC. With --json, integers beyond 2^53 are strings and bytes are hex.
+Times are UTC. With --json, integers beyond 2^53 and long decimals are strings and bytes are hex.
 
 Examples:
   $ tidemark-gateway sql "SELECT profile, count(*), max(event_time) FROM readings GROUP BY profile"
@@ -98,11 +98,20 @@ export function addSqlCommand(program: Command): void {
     .option('--files', 'let the query read and write other files too, as COPY … TO does')
     .addHelpText('after', HELP)
     .action(async (query: string, options: { dataDir: string; json?: boolean; files?: boolean }) => {
+      process.stdout.on('error', leaveWhereNobodyReads)
       try {
         await runSql(options.dataDir, query, { json: options.json ?? false, files: options.files ?? false })
       } catch (error) {
-        process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+        const message = error instanceof Error ? error.message : String(error)
+        const hint = message.includes('disabled by configuration') ? '\nA query reads the archive only, unless you give --files.' : ''
+        process.stderr.write(`${message}${hint}\n`)
         process.exitCode = error instanceof NoArchiveError ? 2 : 1
       }
     })
+}
+
+/** `… | head` closes the pipe before the end: no fault. */
+function leaveWhereNobodyReads(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
 }

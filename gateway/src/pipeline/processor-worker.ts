@@ -22,8 +22,6 @@ const TICK_BYTES_MAX = 6
 const port = parentPort!
 const post = (message: FromPipeline) => port.postMessage(message)
 
-run(workerData as PipelineOptions).catch(error => post({ type: 'failed', message: error instanceof Error ? error.message : String(error) }))
-
 async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   const log = new SqliteLogReader(join(dataDir, 'log.sqlite'))
   const { recovered, archive } = openArchive(dataDir, { warn: message => post({ type: 'warning', message }) })
@@ -117,3 +115,5 @@ function checkLog(log: SqliteLogReader, dataDir: string, lastEntry: number, proc
     throw new Error(`the log in ${dataDir} begins with entry ${first}, but no snapshot holds what came before: restore the folder snapshots/`)
   }
 }
+
+run(workerData as PipelineOptions).catch(error => post({ type: 'failed', message: error instanceof Error ? error.message : String(error) }))

@@ -31,7 +31,9 @@ export const controlSchema = z.discriminatedUnion('control', [
   z.object({ control: z.literal('drain') })
 ])
 
-export type Control = { readonly control: 'start'; readonly settings: Settings; readonly profiles: readonly Profile[] } | { readonly control: 'drain' }
+export type Control =
+  | { readonly control: 'start'; readonly settings: Settings; readonly profiles: readonly Profile[] }
+  | { readonly control: 'drain' }
 
 export function encodeControl(control: Control): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(control))

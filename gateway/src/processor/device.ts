@@ -8,8 +8,8 @@ export const EPOCHS_MAX = 1024
 /** Epochs that are known to be forgotten; a reading of one is quarantined. The oldest are dropped. */
 const FORGOTTEN_MAX = 16_384
 
-/** Most profiles a device has features of at a time. */
-export const FEATURES_MAX = 4
+/** Most profiles a device has features of; the features of others are left to a repair from the archive. */
+export const FEATURES_MAX = 16
 
 /** Readings with opaque event IDs. */
 export interface OpaqueCounts {
@@ -67,13 +67,17 @@ export class Device {
     if (this.forgotten.has(number)) return null
     const epoch = new Epoch(number)
     this.epochs.set(number, epoch)
-    if (this.epochs.size > 4 * EPOCHS_MAX) this.forgetOldest()
+    const [oldest] = this.epochs.keys()
+    if (this.epochs.size > 4 * EPOCHS_MAX) this.forget(oldest)
     return epoch
   }
 
-  /** Keeps the epochs used last; called at a boundary, when the ledger of those that go has been written. */
-  forgetOldEpochs(): void {
-    while (this.epochs.size > EPOCHS_MAX) this.forgetOldest()
+  /** Keeps the epochs used last, and those held; called at a boundary, when the ledger of those that go has been written. */
+  forgetOldEpochs(isHeld: (epoch: number) => boolean): void {
+    for (const epoch of this.epochs.keys()) {
+      if (this.epochs.size <= EPOCHS_MAX) return
+      if (!isHeld(epoch)) this.forget(epoch)
+    }
   }
 
   epoch(number: number): Epoch | undefined {
@@ -86,13 +90,20 @@ export class Device {
 
   toSnapshot(): DeviceSnapshot {
     const { deviceId, watermarkMs, lastSeenMs, idle, opaque } = this
-    return { deviceId, watermarkMs, lastSeenMs, idle, opaque, forgotten: [...this.forgotten], epochs: Array.from(this.epochs.values(), e => e.toSnapshot()) }
+    return {
+      deviceId,
+      watermarkMs,
+      lastSeenMs,
+      idle,
+      opaque,
+      forgotten: [...this.forgotten],
+      epochs: Array.from(this.epochs.values(), e => e.toSnapshot())
+    }
   }
 
-  private forgetOldest(): void {
-    const [oldest] = this.epochs.keys()
-    this.epochs.delete(oldest)
-    this.forgotten.add(oldest)
+  private forget(epoch: number): void {
+    this.epochs.delete(epoch)
+    this.forgotten.add(epoch)
     if (this.forgotten.size > FORGOTTEN_MAX) {
       const [first] = this.forgotten
       this.forgotten.delete(first)

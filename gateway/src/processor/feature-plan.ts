@@ -2,7 +2,7 @@
  * A profile's features compiled: which panes are kept, what each pane accumulates of each metric, and how a row is read out of
  * them. Panes of one hop share a table; a pane is a row of doubles, each accumulator at a fixed offset.
  */
-import { type Aggregate, durationMs, type FlagSpec, type Profile } from '@tidemark/protocol'
+import { type Aggregate, durationMs, type FlagSpec, type Profile, profileDigest } from '@tidemark/protocol'
 
 /** Offsets in a pane that every table has: the pane's end (Unix ms; the pane is (end - hop, end]) and its readings. */
 export const PANE_END = 0
@@ -52,6 +52,8 @@ export interface FlagPlan {
 
 export interface Plan {
   readonly profile: Profile
+  /** Of the profile's text: plans of the same text are the same. */
+  readonly digest: string
   readonly hopMs: number
   /** Table 0 has the row's hop. */
   readonly tables: readonly TablePlan[]
@@ -60,6 +62,8 @@ export interface Plan {
   /** The table and size of the longest window, which `coverage` speaks of. */
   readonly longest: { readonly table: number; readonly windowMs: number }
   readonly intervalMs: number
+  /** How far behind its event time a reading may still count: no row as of later than that is affected, ms. */
+  readonly reachMs: number
 }
 
 /** Late readings are merged at least this many hops back, however short `corrections` is. */
@@ -93,13 +97,33 @@ export function planFeatures(profile: Profile): Plan {
     table: 0,
     windowMs: hopMs
   })
-  return { profile, hopMs, tables, features, flags, longest, intervalMs: durationMs(profile.interval) }
+  const reachMs = hopMs + Math.max(...tables.map(table => table.windowMs + table.hopMs))
+  return {
+    profile,
+    digest: profileDigest(profile),
+    hopMs,
+    tables,
+    features,
+    flags,
+    longest,
+    intervalMs: durationMs(profile.interval),
+    reachMs
+  }
 }
 
 function tableOf(tables: TablePlan[], hopMs: number, isRowHop: boolean): number {
   const at = tables.findIndex(table => table.hopMs === hopMs)
   if (at >= 0) return at
-  return tables.push({ hopMs, isRowHop, stride: isRowHop ? PANE_REVISION + 1 : PANE_READINGS + 1, windowMs: hopMs, correctionsMs: 0, accumulators: [] }) - 1
+  return (
+    tables.push({
+      hopMs,
+      isRowHop,
+      stride: isRowHop ? PANE_REVISION + 1 : PANE_READINGS + 1,
+      windowMs: hopMs,
+      correctionsMs: 0,
+      accumulators: []
+    }) - 1
+  )
 }
 
 function accumulatorOf(table: TablePlan, metric: number): number {

@@ -9,7 +9,7 @@
  * Invariant: a row goes out only while every pane of its windows is kept. What is later than that is named as a repair.
  */
 import type { Plan } from './feature-plan.js'
-import { type Order, PaneTable } from './panes.js'
+import { type Order, PaneTable, type TableSnapshot } from './panes.js'
 import { readWindows, type WindowValues } from './windows.js'
 
 /** A feature row on its way out. */
@@ -35,7 +35,7 @@ export interface FeaturesSnapshot {
   dirtyFromMs: number
   dirtyThroughMs: number
   correctedAtMs: number
-  tables: { data: Float64Array; evictedThroughMs: number }[]
+  tables: TableSnapshot[]
 }
 
 /** Most open panes a table may hold; beyond it the older half goes out, and what comes for it later is a correction. */
@@ -50,8 +50,6 @@ export class Features {
   private dirtyFromMs: number
   private dirtyThroughMs: number
   private readonly tables: PaneTable[]
-  /** The longest reach of a reading into the future: a row as of later than this behind its hop is not affected. */
-  private readonly reachMs: number
 
   constructor(plan: Plan, snapshot?: FeaturesSnapshot) {
     this.plan = plan
@@ -60,7 +58,6 @@ export class Features {
     this.dirtyThroughMs = snapshot?.dirtyThroughMs ?? Number.NEGATIVE_INFINITY
     this.correctedAtMs = snapshot?.correctedAtMs ?? Number.NEGATIVE_INFINITY
     this.tables = plan.tables.map((table, t) => new PaneTable(table, snapshot?.tables[t]))
-    this.reachMs = Math.max(...plan.tables.map(table => table.windowMs + table.hopMs))
   }
 
   get isDirty(): boolean {
@@ -115,6 +112,23 @@ export class Features {
     this.correctedAtMs = ingestMs
   }
 
+  /**
+   * The same panes under another plan of the profile: revisions go on, and so does what both plans keep of a metric; the rest
+   * begins. Corrections must have gone out. Where the row's hop is another, open hops are closed and no pane goes on.
+   */
+  under(plan: Plan, sinks: FeatureSinks): Features {
+    const isSameHop = plan.hopMs === this.plan.hopMs
+    if (!isSameHop) this.close(sinks)
+    const { emittedThroughMs } = this
+    const tables = plan.tables.map(table => {
+      const old = isSameHop ? this.tables.find(({ plan: { hopMs } }) => hopMs === table.hopMs) : undefined
+      if (old !== undefined) return old.under(table, metric => placeOf(plan.profile.metrics[metric].name, this.plan))
+      return { data: new Float64Array(0), evictedThroughMs: Math.floor(emittedThroughMs / table.hopMs) * table.hopMs }
+    })
+    const { dirtyFromMs, dirtyThroughMs, correctedAtMs } = this
+    return new Features(plan, { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs, tables })
+  }
+
   toSnapshot(): FeaturesSnapshot {
     const { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs } = this
     return { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs, tables: this.tables.map(table => table.toSnapshot()) }
@@ -122,7 +136,7 @@ export class Features {
 
   private markDirty(hopEndMs: number, sinks: FeatureSinks): void {
     const recomputableMs = this.firstRecomputableMs()
-    const throughMs = Math.min(hopEndMs + this.reachMs, this.emittedThroughMs)
+    const throughMs = Math.min(hopEndMs + this.plan.reachMs, this.emittedThroughMs)
     if (hopEndMs < recomputableMs) sinks.repair(hopEndMs - this.plan.hopMs, Math.min(recomputableMs - this.plan.hopMs, throughMs))
     if (throughMs < recomputableMs) return
     this.dirtyFromMs = Math.min(this.dirtyFromMs, Math.max(hopEndMs, recomputableMs))
@@ -152,4 +166,9 @@ export class Features {
     const expected = this.plan.longest.windowMs / this.plan.intervalMs
     sinks.row({ asOfMs, revision, provisional, eventCount: table.readingsAt(pane), coverage: values.readingsInLongest / expected, values })
   }
+}
+
+/** The place of the metric in the plan's profile; -1 where it has none. */
+function placeOf(metric: string, plan: Plan): number {
+  return plan.profile.metrics.findIndex(({ name }) => name === metric)
 }

@@ -15,11 +15,19 @@ export function ingestBatch(state: State, message: Message): void {
     const known = state.profile(name, version)
     return typeof known === 'string' ? known : known.plan.profile
   })
-  if (batch === null) return refuseMessage(state, message)
+  if (batch === null) {
+    refuseMessage(state, message)
+    return
+  }
   const { header } = batch
   const device = state.touchDevice(message.deviceId)
   const epoch = device?.touchEpoch(header.epoch)
-  if (!device || !epoch) return refuseReadings(state, message, batch, device ? 'epoch-retired' : 'device-limit')
+  if (!device || !epoch) {
+    refuseReadings(state, message, batch, device ? 'epoch-retired' : 'device-limit')
+    return
+  }
+  const { archived } = epoch.counts
+  const wasClosed = epoch.isClosed
   epoch.highestSampledSeq = Math.max(epoch.highestSampledSeq, header.highestSampledSeq)
   for (const tombstone of batch.tombstones) {
     const before = epoch.counts.shed
@@ -28,18 +36,22 @@ export function ingestBatch(state: State, message: Message): void {
   }
   state.raiseWatermark(device, epoch.settleBelow(header.oldestHeldSeq))
   new BatchIngestion(state, message, batch, device, epoch).run()
-  if (batch.endOfStreamSeq !== null) epoch.endOfStreamSeq = batch.endOfStreamSeq
-  if (epoch.isClosed) for (const features of device.features.values()) features.close(state.sinks(device, features))
-  if (epoch.hasGap) {
-    if (Number.isNaN(epoch.gapSinceMs)) epoch.gapSinceMs = state.uptimeMs
-    state.withGap.add(device)
-  } else epoch.gapSinceMs = Number.NaN
+  if (batch.endOfStreamSeq !== null) epoch.endOfStreamSeq = Math.max(batch.endOfStreamSeq, epoch.endOfStreamSeq ?? 0)
+  if (epoch.isClosed && (!wasClosed || epoch.counts.archived > archived)) state.closeHops(device)
+  if (epoch.hasGap) state.withGap.add(device)
   state.noteChanged(device, header.epoch)
 }
 
 function refuseMessage(state: State, message: Message): void {
   state.counters.undecodable++
-  quarantine(state, message, { reason: 'undecodable', detail: 'no batch header', accounted: false, profile: null, eventTimeMs: Number.NaN, identity: null })
+  quarantine(state, message, {
+    reason: 'undecodable',
+    detail: 'no batch header',
+    accounted: false,
+    profile: null,
+    eventTimeMs: Number.NaN,
+    identity: null
+  })
 }
 
 function refuseReadings(state: State, message: Message, batch: Batch, reason: 'epoch-retired' | 'device-limit'): void {
@@ -87,7 +99,7 @@ class BatchIngestion {
       this.state.counters.duplicates++
       return
     }
-    if (sight === 'reused') this.state.notices.push({ deviceId: this.device.deviceId, epoch: this.epoch.epoch })
+    if (sight === 'reused') this.state.notice(this.device, this.epoch)
     const reason = sight === 'reused' ? 'event-id-reused' : sight === 'fragmented' ? 'event-id-fragmented' : 'shed'
     this.reject(seq, eventTimeMs, { reason, detail: '' }, false)
   }
@@ -107,12 +119,13 @@ class BatchIngestion {
     }
     const movesWatermark = timeFault === null && !Number.isNaN(eventTimeMs)
     if (!movesWatermark && !Number.isNaN(eventTimeMs)) epoch.noteEventTime(eventTimeMs)
-    state.raiseWatermark(device, epoch.see(seq, movesWatermark ? eventTimeMs : NO_TIME))
+    state.raiseWatermark(device, epoch.see(seq, movesWatermark ? eventTimeMs : NO_TIME, state.uptimeMs))
   }
 
   private faultOf(i: number, timeFault: Judgement | null): Judgement | null {
     const { batch, known } = this
-    if (batch.reject !== null || known === null) return { reason: batch.reject ?? 'unknown-profile', detail: `${batch.header.profile} ${batch.header.profileVersion}` }
+    if (batch.reject !== null || known === null)
+      return { reason: batch.reject ?? 'unknown-profile', detail: `${batch.header.profile} ${batch.header.profileVersion}` }
     if (timeFault !== null) return timeFault
     this.judgements ??= judgeColumns(known.plan.profile, this.columns, batch.header.seqs.length)
     return this.judgements[i] ?? this.extraFault(i, known.plan.profile)
@@ -131,10 +144,10 @@ class BatchIngestion {
     const { state, device, batch, columns, values } = this
     const known = this.known!
     const identity: Identity = { epoch: batch.header.epoch, seq, eventId: null }
-    archive(state, device, known, { eventTimeMs, identity, late, clock: batch.clock, extra: this.extraOf(i) }, rows => putMetrics(rows, columns, i, values))
-    const features = state.featuresOf(device, known.plan)
-    features.add({ timeMs: eventTimeMs, epoch: batch.header.epoch, seq }, values, state.sinks(device, features))
-    if (features.isDirty) state.dirty.add(device)
+    archive(state, device, known, { eventTimeMs, identity, late, clock: batch.clock, extra: this.extraOf(i) }, rows =>
+      putMetrics(rows, columns, i, values)
+    )
+    state.addToFeatures(device, known.plan, { timeMs: eventTimeMs, epoch: batch.header.epoch, seq }, values)
   }
 
   private extraOf(i: number): string | null {

@@ -9,12 +9,15 @@ import { type Judgement, judgeColumns, judgeEventTime } from './validate.js'
 
 export function ingestJson(state: State, message: Message): void {
   const items = decodeJson(message.payload)
-  const device = items === null ? null : state.touchDevice(message.deviceId)
-  if (items === null || device === null) {
-    const reason = items === null ? 'undecodable' : 'device-limit'
-    if (items === null) state.counters.undecodable++
-    const detail = items === null ? 'neither a JSON object nor an array of them' : ''
-    return quarantine(state, message, { reason, detail, accounted: false, profile: null, eventTimeMs: Number.NaN, identity: null })
+  if (items === null) {
+    state.counters.undecodable++
+    refuseMessage(state, message, { reason: 'undecodable', detail: 'neither a JSON object nor an array of them' })
+    return
+  }
+  const device = state.touchDevice(message.deviceId)
+  if (device === null) {
+    refuseMessage(state, message, { reason: 'device-limit', detail: '' })
+    return
   }
   for (const [i, item] of items.entries()) {
     if (!item.ok) refuse(state, message, device, null, item)
@@ -32,24 +35,30 @@ function ingestReading(state: State, message: Message, device: Device, reading: 
   }
   const bytes = eventIdBytes(device.deviceId, eventId)
   if (state.opaqueBytes + bytes > state.settings!.eventIdBytesMax) {
-    return refuse(state, message, device, reading, { reason: 'event-id-store-full', detail: '' })
+    refuse(state, message, device, reading, { reason: 'event-id-store-full', detail: '' })
+    return
   }
   state.opaqueBytes += bytes
   state.eventIds.add(device.deviceId, eventId, at, state.ingestMs)
   const known = reading.profile === null ? 'unknown-profile' : state.profile(reading.profile)
+  const timeFault = judgeEventTime(reading.eventTimeMs, state.ingestMs)
   if (typeof known === 'string') {
-    const detail = reading.profile === null ? 'the reading names no profile' : reading.profile
-    return refuse(state, message, device, reading, { reason: known, detail })
+    refuse(state, message, device, reading, { reason: known, detail: reading.profile ?? 'the reading names no profile' })
+  } else {
+    const { columns, extra, unknown } = arrange(state, known.plan.profile, reading)
+    const fault = timeFault ?? judgeColumns(known.plan.profile, columns, 1)[0] ?? unknown
+    if (fault !== null) refuse(state, message, device, reading, fault)
+    else take(state, device, known, reading, columns, extra, at)
   }
-  const { columns, extra, unknown } = arrange(state, known.plan.profile, reading)
-  const fault = judgeEventTime(reading.eventTimeMs, state.ingestMs) ?? judgeColumns(known.plan.profile, columns, 1)[0] ?? unknown
-  if (fault !== null) refuse(state, message, device, reading, fault)
-  else take(state, device, known, reading, columns, extra, at)
-  if (fault === null || !fault.reason.startsWith('event-time')) moveWatermark(state, device, reading.eventTimeMs)
+  if (timeFault === null) moveWatermark(state, device, reading.eventTimeMs)
 }
 
 /** The fields as columns of one reading, and what the profile does not name. */
-function arrange(state: State, profile: Profile, { fields }: JsonReading): { columns: Column[]; extra: string | null; unknown: Judgement | null } {
+function arrange(
+  state: State,
+  profile: Profile,
+  { fields }: JsonReading
+): { columns: Column[]; extra: string | null; unknown: Judgement | null } {
   const left = new Map(fields)
   const columns = profile.metrics.map(metric => {
     const column = columnOf(metric, 1, () => fields.get(metric.name))
@@ -59,19 +68,26 @@ function arrange(state: State, profile: Profile, { fields }: JsonReading): { col
   })
   for (const name of left.keys()) state.countUnknownField(profile.name, name)
   if (left.size === 0) return { columns, extra: null, unknown: null }
-  if (profile.evolution === 'strict') return { columns, extra: null, unknown: { reason: 'unknown-metric', detail: [...left.keys()].join(', ') } }
+  if (profile.evolution === 'strict')
+    return { columns, extra: null, unknown: { reason: 'unknown-metric', detail: [...left.keys()].join(', ') } }
   return { columns, extra: JSON.stringify(Object.fromEntries(left)), unknown: null }
 }
 
-function take(state: State, device: Device, known: KnownProfile, reading: JsonReading, columns: Column[], extra: string | null, at: Position): void {
+function take(
+  state: State,
+  device: Device,
+  known: KnownProfile,
+  reading: JsonReading,
+  columns: Column[],
+  extra: string | null,
+  at: Position
+): void {
   const { eventTimeMs, eventId } = reading
   const late = eventTimeMs < device.watermarkMs
   const values = new Float64Array(columns.length)
   const identity = { epoch: 0, seq: 0, eventId }
   archive(state, device, known, { eventTimeMs, identity, late, clock: 'synced', extra }, rows => putMetrics(rows, columns, 0, values))
-  const features = state.featuresOf(device, known.plan)
-  features.add({ timeMs: eventTimeMs, epoch: at.entry, seq: at.place }, values, state.sinks(device, features))
-  if (features.isDirty) state.dirty.add(device)
+  state.addToFeatures(device, known.plan, { timeMs: eventTimeMs, epoch: at.entry, seq: at.place }, values)
   device.opaque.archived++
   if (late) device.opaque.late++
 }
@@ -86,5 +102,16 @@ function refuse(state: State, message: Message, device: Device, reading: JsonRea
   const identity = reading === null ? null : { epoch: 0, seq: 0, eventId: reading.eventId }
   const accounted = reading !== null && reason !== 'event-id-store-full'
   if (accounted) device.opaque.quarantined++
-  quarantine(state, message, { reason, detail, accounted, profile: reading?.profile ?? null, eventTimeMs: reading?.eventTimeMs ?? Number.NaN, identity })
+  quarantine(state, message, {
+    reason,
+    detail,
+    accounted,
+    profile: reading?.profile ?? null,
+    eventTimeMs: reading?.eventTimeMs ?? Number.NaN,
+    identity
+  })
+}
+
+function refuseMessage(state: State, message: Message, { reason, detail }: Judgement): void {
+  quarantine(state, message, { reason, detail, accounted: false, profile: null, eventTimeMs: Number.NaN, identity: null })
 }

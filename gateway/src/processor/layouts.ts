@@ -4,7 +4,18 @@ import type { Plan } from './feature-plan.js'
 import type { ColumnSpec, RowLayout } from './rows.js'
 
 /** Places of the columns that every row of readings begins with; the metrics follow, and `extra` at the end. */
-export const READING = { device: 0, eventTime: 1, ingestTime: 2, epoch: 3, seq: 4, eventId: 5, late: 6, clock: 7, profileVersion: 8, metrics: 9 } as const
+export const READING = {
+  device: 0,
+  eventTime: 1,
+  ingestTime: 2,
+  epoch: 3,
+  seq: 4,
+  eventId: 5,
+  late: 6,
+  clock: 7,
+  profileVersion: 8,
+  metrics: 9
+} as const
 
 export function readingsLayout(profile: Profile): RowLayout {
   return {

@@ -54,7 +54,7 @@ export function quarantine(state: State, message: Message, rejection: Rejection)
   }
   if (!message.payloadKept) {
     rows.putBytes(QUARANTINE.payload, new Uint8Array(message.payload)) // a copy: the entry it lies in goes
-    state.outputs.quarantinedBytes += message.payload.length
+    state.outputs.payloadBytes += message.payload.length
     message.payloadKept = true
   }
   rows.endRow()
@@ -71,7 +71,13 @@ export interface ArchivedReading {
 }
 
 /** Writes all of a reading's row but its metrics, which `putMetrics` writes from column `READING.metrics` on. */
-export function archive(state: State, device: Device, { plan, layout }: KnownProfile, reading: ArchivedReading, putMetrics: (rows: Rows) => void): void {
+export function archive(
+  state: State,
+  device: Device,
+  { plan, layout }: KnownProfile,
+  reading: ArchivedReading,
+  putMetrics: (rows: Rows) => void
+): void {
   const rows = state.outputs.rowsFor(layout, reading.eventTimeMs, state.ingestMs)
   rows.putString(READING.device, device.deviceId)
   rows.putNumber(READING.eventTime, reading.eventTimeMs)

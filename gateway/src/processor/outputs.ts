@@ -8,8 +8,8 @@ import { type RowLayout, Rows, type RowsSnapshot } from './rows.js'
 
 const HOUR_MS = 3_600_000
 
-/** Bytes of quarantined payloads that make a boundary of their own. */
-export const QUARANTINED_BYTES_MAX = 64 * 1024 * 1024
+/** Bytes of quarantined payloads that make a boundary of their own, however few the rows. */
+export const PAYLOAD_BYTES_WAITING_MAX = 64 * 1024 * 1024
 
 export interface TakeRule {
   readonly ingestMs: number
@@ -21,7 +21,7 @@ export interface TakeRule {
 export class Outputs {
   /** Rows that wait, and bytes of payloads in them: what bounds memory between boundaries. */
   rows = 0
-  quarantinedBytes = 0
+  payloadBytes = 0
   private readonly pending = new Map<string, Rows>()
   private readonly hours = new Map<string, { profile: string; hourMs: number; archived: number; late: number }>()
   private readonly repairs = new Map<string, RepairMark>()
@@ -80,7 +80,7 @@ export class Outputs {
       for (const text of rows.strings) strings.push(text)
       this.pending.delete(key)
       this.rows -= rows.count
-      if (layer === 'quarantine') this.quarantinedBytes = 0
+      this.payloadBytes -= rows.payloadBytes
     }
     const hours = [...this.hours.values()]
     const repairs = [...this.repairs.values()]
@@ -114,6 +114,7 @@ export class Outputs {
       const rows = Rows.restore(snapshot)
       this.pending.set(`${rows.layout.id}/${rows.hourMs}`, rows)
       this.rows += rows.count
+      this.payloadBytes += rows.payloadBytes
     }
   }
 }

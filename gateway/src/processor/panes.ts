@@ -6,6 +6,14 @@ import { type Accumulator, PANE_END, PANE_READINGS, PANE_REVISION, type TablePla
 
 const GROWTH = 16
 
+/** Time, epoch, seq, value, twice. */
+const LAST_TWO_DOUBLES = 8
+
+export interface TableSnapshot {
+  readonly data: Float64Array
+  readonly evictedThroughMs: number
+}
+
 /** Where a reading stands in the order of a device's readings: event time, then epoch, then seq (opaque IDs: by offset). */
 export interface Order {
   readonly timeMs: number
@@ -20,7 +28,7 @@ export class PaneTable {
   evictedThroughMs: number
   private data: Float64Array
 
-  constructor(plan: TablePlan, snapshot?: { data: Float64Array; evictedThroughMs: number }) {
+  constructor(plan: TablePlan, snapshot?: TableSnapshot) {
     this.plan = plan
     this.data = snapshot?.data ?? new Float64Array(0)
     this.count = this.data.length / plan.stride
@@ -85,8 +93,25 @@ export class PaneTable {
     this.count -= dropped
   }
 
-  toSnapshot(): { data: Float64Array; evictedThroughMs: number } {
+  toSnapshot(): TableSnapshot {
     return { data: this.data.slice(0, this.count * this.plan.stride), evictedThroughMs: this.evictedThroughMs }
+  }
+
+  /** These panes as a table of another plan of the same hop. `metricHere` gives a metric's place under this plan, or -1. */
+  under(plan: TablePlan, metricHere: (metric: number) => number): TableSnapshot {
+    const data = new Float64Array(this.count * plan.stride)
+    const kept = plan.accumulators.map(accumulator => {
+      const here = this.plan.accumulators.find(({ metric }) => metric === metricHere(accumulator.metric))
+      return here !== undefined && keepsAll(here, accumulator) ? { here, accumulator } : null
+    })
+    const head = plan.isRowHop && this.plan.isRowHop ? PANE_REVISION + 1 : PANE_READINGS + 1
+    for (let pane = 0; pane < this.count; pane++) {
+      const [from, to] = [pane * this.plan.stride, pane * plan.stride]
+      clearPane(data, to, plan)
+      for (let offset = 0; offset < head; offset++) data[to + offset] = this.data[from + offset]
+      for (const pair of kept) if (pair !== null) copyAccumulator(this.data, from, pair.here, data, to, pair.accumulator)
+    }
+    return { data, evictedThroughMs: this.evictedThroughMs }
   }
 
   private paneEndingAt(endMs: number): number {
@@ -100,15 +125,41 @@ export class PaneTable {
     }
     this.data.copyWithin((at + 1) * stride, at * stride, this.count * stride)
     this.count++
-    this.data.fill(0, at * stride, (at + 1) * stride)
+    clearPane(this.data, at * stride, this.plan)
     this.data[at * stride + PANE_END] = endMs
-    if (this.plan.isRowHop) this.data[at * stride + PANE_REVISION] = -1
-    for (const { min, max, lastTwo } of this.plan.accumulators) {
-      if (min >= 0) this.data[at * stride + min] = Number.POSITIVE_INFINITY
-      if (max >= 0) this.data[at * stride + max] = Number.NEGATIVE_INFINITY
-      if (lastTwo >= 0) this.data.fill(Number.NEGATIVE_INFINITY, at * stride + lastTwo, at * stride + lastTwo + 8)
-    }
     return at
+  }
+}
+
+/** Makes a pane at `base` that holds no reading. */
+function clearPane(data: Float64Array, base: number, plan: TablePlan): void {
+  data.fill(0, base, base + plan.stride)
+  if (plan.isRowHop) data[base + PANE_REVISION] = -1
+  for (const { min, max, lastTwo } of plan.accumulators) {
+    if (min >= 0) data[base + min] = Number.POSITIVE_INFINITY
+    if (max >= 0) data[base + max] = Number.NEGATIVE_INFINITY
+    if (lastTwo >= 0) data.fill(Number.NEGATIVE_INFINITY, base + lastTwo, base + lastTwo + LAST_TWO_DOUBLES)
+  }
+}
+
+const PARTS = ['n', 'mean', 'm2', 'min', 'max', 'sum', 'lastTwo'] as const
+
+function keepsAll(here: Accumulator, wanted: Accumulator): boolean {
+  return PARTS.every(part => wanted[part] < 0 || here[part] >= 0)
+}
+
+function copyAccumulator(
+  from: Float64Array,
+  fromBase: number,
+  here: Accumulator,
+  to: Float64Array,
+  toBase: number,
+  wanted: Accumulator
+): void {
+  for (const part of PARTS) {
+    if (wanted[part] < 0) continue
+    const doubles = part === 'lastTwo' ? LAST_TWO_DOUBLES : 1
+    for (let i = 0; i < doubles; i++) to[toBase + wanted[part] + i] = from[fromBase + here[part] + i]
   }
 }
 

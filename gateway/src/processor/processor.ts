@@ -6,15 +6,16 @@
  * A flush boundary lies between entries, and the log decides where: behind the tick that closes `flushIntervalMs` of ingest
  * time, behind `flushRows` rows, behind a drain.
  */
-import type { LogEntry } from '../log/schema.js'
+
 import { readFrames } from '../log/frames.js'
+import type { LogEntry } from '../log/schema.js'
 import { decodeControl } from './control.js'
 import type { Device } from './device.js'
 import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
 import type { EpochLedger, Flush } from './flush.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
-import { QUARANTINED_BYTES_MAX } from './outputs.js'
+import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { decodeState, encodeState } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
 
@@ -71,8 +72,10 @@ export class Processor {
       const message = { deviceId, frameIndex, payload, payloadKept: false }
       frameIndex++
       if (kind === 'tick') {
+        const { rows } = state.outputs
         this.tick()
         ticked = true
+        state.hasNews ||= state.outputs.rows > rows
         continue
       }
       state.hasNews = true
@@ -88,7 +91,9 @@ export class Processor {
 
   /** Devices to be told to take a new epoch; each is given once. */
   takeNotices(): Notice[] {
-    return this.state.notices.splice(0)
+    const notices = [...this.state.notices.values()]
+    this.state.notices.clear()
+    return notices
   }
 
   stats(): ProcessorStats {
@@ -193,18 +198,23 @@ export class Processor {
     const { state } = this
     const { settings, outputs } = state
     if (settings === null) return false
-    if (this.drains || outputs.rows >= settings.flushRows || outputs.quarantinedBytes >= QUARANTINED_BYTES_MAX) return true
+    if (this.drains || this.isFull) return true
     const sinceMs = state.ingestMs - state.boundaryMs
     if (!ticked || sinceMs < settings.flushIntervalMs) return false
     return state.hasNews || outputs.isDue(state.ingestMs, settings.smallHourWaitMs) || sinceMs >= QUIET_BOUNDARY_MS
   }
 
+  /** Whether so much waits that it must go out, whatever its hour. */
+  private get isFull(): boolean {
+    const { settings, outputs } = this.state
+    return outputs.rows >= settings!.flushRows || outputs.payloadBytes >= PAYLOAD_BYTES_WAITING_MAX
+  }
+
   private flush(): Flush {
     const { state } = this
     const settings = state.settings!
-    const isFull = this.drains || state.outputs.rows >= settings.flushRows
     const { smallHourRows, smallHourWaitMs } = settings
-    const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all: isFull })
+    const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all: this.drains || this.isFull })
     const epochs = this.ledger()
     const firstEntry = state.boundaryEntry + 1
     state.boundaryEntry = state.entry
@@ -230,7 +240,8 @@ export class Processor {
         const row = ledgerRow(device, epoch, this.waiting.get(device.deviceId)?.get(epoch) ?? 0)
         if (row !== null) ledger.push(row)
       }
-      device.forgetOldEpochs()
+      const waiting = this.waiting.get(device.deviceId)
+      device.forgetOldEpochs(epoch => waiting?.has(epoch) ?? false) // whose ledger must be written once more when they are out
     }
     state.changed.clear()
     return ledger
@@ -241,7 +252,19 @@ function ledgerRow(device: Device, number: number, waiting: number): EpochLedger
   const { deviceId, opaque } = device
   if (number === 0) {
     const { archived, quarantined, duplicates, late } = opaque
-    return { deviceId, epoch: 0, highestSampledSeq: archived + quarantined, archived, waiting, quarantined, shed: 0, buffered: 0, missing: 0, duplicates, late }
+    return {
+      deviceId,
+      epoch: 0,
+      highestSampledSeq: archived + quarantined,
+      archived,
+      waiting,
+      quarantined,
+      shed: 0,
+      buffered: 0,
+      missing: 0,
+      duplicates,
+      late
+    }
   }
   const epoch = device.epoch(number)
   if (epoch === undefined) return null

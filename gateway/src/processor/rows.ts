@@ -40,6 +40,8 @@ export class Rows {
   /** Ingest time of the first row. */
   readonly sinceMs: number
   count = 0
+  /** Of what `putBytes` wrote. */
+  payloadBytes = 0
   readonly strings: string[] = []
   private capacity = 0
   private readonly stringIndex = new Map<string, number>()
@@ -63,14 +65,21 @@ export class Rows {
     for (const [c, column] of snapshot.columns.entries()) {
       if (column instanceof Float64Array) rows.numbers[c] = column
       else if (column instanceof Int32Array) rows.indices[c] = column
-      else rows.bytes[c] = column
+      else for (const [row, bytes] of column.entries()) if (bytes !== null) rows.keepBytes(c, row, bytes)
     }
     return rows
   }
 
   toSnapshot(): RowsSnapshot {
     const { layout, hourMs, sinceMs, count, strings } = this
-    return { layout, hourMs, sinceMs, count, strings, columns: this.toColumns(0).map(column => column.values as RowsSnapshot['columns'][number]) }
+    return {
+      layout,
+      hourMs,
+      sinceMs,
+      count,
+      strings,
+      columns: this.toColumns(0).map(column => column.values as RowsSnapshot['columns'][number])
+    }
   }
 
   putNumber(column: number, value: number): void {
@@ -90,7 +99,7 @@ export class Rows {
 
   putBytes(column: number, bytes: Uint8Array): void {
     if (this.count === this.capacity) this.grow()
-    this.bytes[column][this.count] = bytes
+    this.keepBytes(column, this.count, bytes)
   }
 
   endRow(): void {
@@ -111,10 +120,16 @@ export class Rows {
   /** The columns as they cross to the archive; dictionary indices begin at `firstString`. The arrays are the caller's then. */
   toColumns(firstString: number): FileColumn[] {
     return this.layout.columns.map(({ name, type }, c): FileColumn => {
-      if (type === 'string') return { name, type, values: this.indices[c].slice(0, this.count).map(index => (index < 0 ? -1 : index + firstString)) }
+      if (type === 'string')
+        return { name, type, values: this.indices[c].slice(0, this.count).map(index => (index < 0 ? -1 : index + firstString)) }
       if (type === 'bytes') return { name, type, values: Array.from({ length: this.count }, (_, row) => this.bytes[c][row] ?? null) }
       return { name, type, values: this.numbers[c].slice(0, this.count) }
     })
+  }
+
+  private keepBytes(column: number, row: number, bytes: Uint8Array): void {
+    this.bytes[column][row] = bytes
+    this.payloadBytes += bytes.length
   }
 
   private grow(): void {

@@ -1,102 +1,131 @@
 /**
- * Which seqs a device's tombstones declare dropped, by arithmetic: a tombstone may span billions of seqs.
- * A seq is shed where any tombstone covers it and does not keep it.
+ * Which seqs a device's tombstones declare dropped, by arithmetic: a tombstone may span billions of seqs. Kept as disjoint pieces in
+ * rising order, so that each question costs a binary search and the pieces that it touches.
  */
 import type { Tombstone } from '@tidemark/protocol'
-
-/** Most tombstones kept an epoch; beyond it the oldest are forgotten, and what they shed counts as seen. */
-const TOMBSTONES_MAX = 1024
 
 export type ShedRange = Pick<Tombstone, 'firstSeq' | 'lastSeq' | 'keepEvery'>
 
 export class ShedSeqs {
-  private ranges: ShedRange[]
+  /** Each sheds one seq at least; neighbours that touch keep different multiples. */
+  private readonly pieces: ShedRange[]
 
-  constructor(ranges: readonly ShedRange[] = []) {
-    this.ranges = [...ranges]
+  constructor(pieces: readonly ShedRange[] = []) {
+    this.pieces = [...pieces]
+  }
+
+  get size(): number {
+    return this.pieces.length
+  }
+
+  /** The last seq of the lowest piece; Infinity where nothing is shed. */
+  get lowestPieceEnd(): number {
+    return this.pieces.length === 0 ? Number.POSITIVE_INFINITY : this.pieces[0].lastSeq
   }
 
   has(seq: number): boolean {
-    for (const range of this.ranges) if (seq >= range.firstSeq && seq <= range.lastSeq && !keeps(range, seq)) return true
-    return false
+    if (this.pieces.length === 0) return false
+    const piece = this.pieces[this.indexFor(seq)]
+    return piece !== undefined && piece.firstSeq <= seq && !keeps(piece, seq)
   }
 
   /** The last seq of the unbroken run of shed seqs that begins at `seq`; seq - 1 where `seq` is not shed. */
   endOfRun(seq: number): number {
-    let end = seq - 1
-    for (let grown = true; grown; ) {
-      grown = false
-      for (const range of this.ranges) {
-        const next = end + 1
-        if (next < range.firstSeq || next > range.lastSeq || keeps(range, next)) continue
-        end = range.keepEvery === 0 ? range.lastSeq : Math.min(range.lastSeq, Math.ceil(next / range.keepEvery) * range.keepEvery - 1)
-        grown = true
-      }
+    if (this.pieces.length === 0) return seq - 1
+    let next = seq
+    for (let at = this.indexFor(seq); at < this.pieces.length; at++) {
+      const { firstSeq, lastSeq, keepEvery } = this.pieces[at]
+      if (firstSeq > next) break
+      const kept = keepEvery === 0 ? Number.POSITIVE_INFINITY : next + ((keepEvery - (next % keepEvery)) % keepEvery)
+      if (kept <= lastSeq) return kept - 1
+      next = lastSeq + 1
     }
-    return end
+    return next - 1
   }
 
   /** How many seqs of [first, last] are not shed. */
   countKept(first: number, last: number): number {
-    return countKept(first, last, this.ranges)
+    let kept = last - first + 1
+    for (let at = this.indexFor(first); at < this.pieces.length && this.pieces[at].firstSeq <= last; at++) {
+      const piece = this.pieces[at]
+      const [from, to] = [Math.max(first, piece.firstSeq), Math.min(last, piece.lastSeq)]
+      kept -= to - from + 1 - multiplesIn(from, to, piece.keepEvery)
+    }
+    return kept
   }
 
-  /** How many seqs of [first, last] the range sheds that are not shed yet. */
-  countNew(range: ShedRange, first: number, last: number): number {
-    const from = Math.max(first, range.firstSeq)
-    const to = Math.min(last, range.lastSeq)
-    return from > to ? 0 : countKept(from, to, this.ranges) - countKept(from, to, [...this.ranges, range])
+  /** Sheds the range too; returns how many seqs were not shed before. */
+  add({ firstSeq, lastSeq, keepEvery }: ShedRange): number {
+    const before = this.countKept(firstSeq, lastSeq)
+    const from = Math.max(0, this.indexFor(firstSeq) - 1)
+    let behind = from
+    const rest: ShedRange[] = []
+    let next = firstSeq
+    for (; behind < this.pieces.length && this.pieces[behind].firstSeq <= lastSeq + 1; behind++) {
+      const piece = this.pieces[behind]
+      append(rest, { ...piece, lastSeq: Math.min(piece.lastSeq, firstSeq - 1) })
+      append(rest, { firstSeq: next, lastSeq: Math.min(piece.firstSeq - 1, lastSeq), keepEvery })
+      const shared = { firstSeq: Math.max(next, piece.firstSeq), lastSeq: Math.min(lastSeq, piece.lastSeq) }
+      append(rest, { ...shared, keepEvery: commonMultiple(piece.keepEvery, keepEvery) })
+      next = Math.max(next, Math.min(piece.lastSeq, lastSeq) + 1)
+      append(rest, { ...piece, firstSeq: Math.max(piece.firstSeq, lastSeq + 1) })
+    }
+    append(rest, { firstSeq: next, lastSeq, keepEvery })
+    this.pieces.splice(from, behind - from, ...rest)
+    return before - this.countKept(firstSeq, lastSeq)
   }
 
-  add({ firstSeq, lastSeq, keepEvery }: ShedRange): void {
-    const at = this.ranges.findIndex(r => r.keepEvery === keepEvery && firstSeq <= r.lastSeq + 1 && lastSeq >= r.firstSeq - 1)
-    const joined = at < 0 ? { firstSeq, lastSeq, keepEvery } : join(this.ranges[at], firstSeq, lastSeq)
-    if (at >= 0) this.ranges.splice(at, 1)
-    this.ranges.push(joined)
-    if (this.ranges.length > TOMBSTONES_MAX) this.ranges.shift()
+  /** Forgets what is shed at and below `seq`. */
+  forgetThrough(seq: number): void {
+    const at = this.indexFor(seq + 1)
+    this.pieces.splice(0, at)
+    const [lowest] = this.pieces
+    if (lowest !== undefined && lowest.firstSeq <= seq) this.pieces[0] = { ...lowest, firstSeq: seq + 1 }
   }
 
   toArray(): readonly ShedRange[] {
-    return this.ranges
+    return this.pieces
+  }
+
+  /** The index of the first piece that ends at or behind `seq`. */
+  private indexFor(seq: number): number {
+    let low = 0
+    let high = this.pieces.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.pieces[middle].lastSeq < seq) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }
 
-function keeps(range: ShedRange, seq: number): boolean {
-  return range.keepEvery !== 0 && seq % range.keepEvery === 0
+function keeps({ keepEvery }: ShedRange, seq: number): boolean {
+  return keepEvery !== 0 && seq % keepEvery === 0
 }
 
-function join(range: ShedRange, firstSeq: number, lastSeq: number): ShedRange {
-  return { firstSeq: Math.min(range.firstSeq, firstSeq), lastSeq: Math.max(range.lastSeq, lastSeq), keepEvery: range.keepEvery }
+/** How many multiples of `keepEvery` lie in [first, last]. By remainders, which are exact where quotients are not. */
+function multiplesIn(first: number, last: number, keepEvery: number): number {
+  if (keepEvery === 0) return 0
+  return (last - (last % keepEvery)) / keepEvery - (first - 1 - ((first - 1) % keepEvery)) / keepEvery
 }
 
-/** Cuts [first, last] at the ends of the ranges: within a piece the same ones apply, and what they keep are common multiples. */
-function countKept(first: number, last: number, ranges: readonly ShedRange[]): number {
-  const touching = ranges.filter(range => range.firstSeq <= last && range.lastSeq >= first)
-  if (first > last) return 0
-  const cuts = new Set([first])
-  for (const range of touching) {
-    if (range.firstSeq > first) cuts.add(range.firstSeq)
-    if (range.lastSeq < last) cuts.add(range.lastSeq + 1)
-  }
-  const starts = [...cuts].sort((a, b) => a - b)
-  let kept = 0
-  for (const [i, start] of starts.entries()) {
-    const end = i + 1 < starts.length ? starts[i + 1] - 1 : last
-    const multiple = commonMultiple(touching.filter(range => range.firstSeq <= start && range.lastSeq >= end))
-    if (multiple > 0) kept += Math.floor(end / multiple) - Math.floor((start - 1) / multiple)
-  }
-  return kept
+/** Adds a piece behind the others, in as few pieces as can be: nothing for one that sheds nothing. */
+function append(pieces: ShedRange[], { firstSeq, lastSeq, keepEvery }: ShedRange): void {
+  if (firstSeq > lastSeq) return
+  const kept = multiplesIn(firstSeq, lastSeq, keepEvery)
+  if (kept === lastSeq - firstSeq + 1) return
+  const piece = { firstSeq, lastSeq, keepEvery: kept === 0 ? 0 : keepEvery }
+  const tail = pieces[pieces.length - 1]
+  if (tail?.lastSeq === firstSeq - 1 && tail.keepEvery === piece.keepEvery) pieces[pieces.length - 1] = { ...tail, lastSeq }
+  else pieces.push(piece)
 }
 
-/** The least common multiple of what the ranges keep; 0 where nothing is kept, or it is past what a double counts. */
-function commonMultiple(ranges: readonly ShedRange[]): number {
-  let multiple = 1
-  for (const { keepEvery } of ranges) {
-    if (keepEvery === 0) return 0
-    multiple = (multiple / greatestDivisor(multiple, keepEvery)) * keepEvery
-    if (!Number.isSafeInteger(multiple)) return 0
-  }
-  return multiple
+/** What two thinnings keep together: multiples of both. 0 where either keeps nothing, or no seq is such a multiple. */
+function commonMultiple(a: number, b: number): number {
+  if (a === 0 || b === 0) return 0
+  const multiple = (a / greatestDivisor(a, b)) * b
+  return Number.isSafeInteger(multiple) ? multiple : 0
 }
 
 function greatestDivisor(a: number, b: number): number {

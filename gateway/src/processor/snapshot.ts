@@ -12,7 +12,18 @@ import { type Counters, State } from './state.js'
 /** Raise it when a snapshot of an earlier version can no longer be read. */
 const SNAPSHOT_VERSION = 1
 
-const SCALARS = ['entry', 'ingestMs', 'uptimeMs', 'boundaryEntry', 'boundaryMs', 'boundaries', 'opaqueBytes', 'opaqueExpiredMs', 'idleCheckedMs', 'tickedMs'] as const
+const SCALARS = [
+  'entry',
+  'ingestMs',
+  'uptimeMs',
+  'boundaryEntry',
+  'boundaryMs',
+  'boundaries',
+  'opaqueBytes',
+  'opaqueExpiredMs',
+  'idleCheckedMs',
+  'tickedMs'
+] as const
 
 interface Packed {
   version: number
@@ -34,7 +45,7 @@ interface Packed {
 export function encodeState(state: State): Uint8Array {
   const plans: Plan[] = []
   const placeOf = (plan: Plan) => {
-    const place = plans.indexOf(plan)
+    const place = plans.findIndex(({ digest }) => digest === plan.digest)
     return place >= 0 ? place : plans.push(plan) - 1
   }
   const devices = Array.from(state.devices.values(), device => ({
@@ -61,7 +72,8 @@ export function encodeState(state: State): Uint8Array {
 /** Throws where the bytes are no snapshot, or one of another version. */
 export function decodeState(bytes: Uint8Array, eventIds: EventIdStore): State {
   const packed = decode(bytes) as Packed
-  if (packed.version !== SNAPSHOT_VERSION) throw new Error(`the snapshot has version ${packed.version}; this gateway reads ${SNAPSHOT_VERSION}`)
+  if (packed.version !== SNAPSHOT_VERSION)
+    throw new Error(`the snapshot has version ${packed.version}; this gateway reads ${SNAPSHOT_VERSION}`)
   const state = new State(eventIds)
   state.settings = packed.settings
   for (const [i, name] of SCALARS.entries()) state[name] = packed.scalars[i]

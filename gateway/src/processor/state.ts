@@ -2,12 +2,14 @@
 import { type Profile, profileDigest } from '@tidemark/protocol'
 import type { Settings } from './control.js'
 import { Device, FEATURES_MAX } from './device.js'
+import type { Epoch } from './epoch.js'
 import type { EventIdStore } from './event-ids.js'
-import { FeatureRowWriter } from './feature-rows.js'
 import { type Plan, planFeatures } from './feature-plan.js'
+import { FeatureRowWriter } from './feature-rows.js'
 import { Features } from './features.js'
 import { readingsLayout } from './layouts.js'
 import { Outputs } from './outputs.js'
+import type { Order } from './panes.js'
 import type { RowLayout } from './rows.js'
 
 /** What is counted since the state began; shown as metrics. */
@@ -64,7 +66,8 @@ export class State {
   readonly rejects = new Map<string, number>()
   /** Fields that no profile names, by `profile.field`. */
   readonly unknownFields = new Map<string, number>()
-  readonly notices: Notice[] = []
+  /** By device and epoch. */
+  readonly notices = new Map<string, Notice>()
   readonly eventIds: EventIdStore
   private readonly profiles = new Map<string, KnownProfile>()
   private readonly versions = new Map<string, number>()
@@ -80,7 +83,7 @@ export class State {
     for (const profile of profiles) {
       const key = `${profile.name}@${profile.version}`
       const same = known.get(key)
-      const isSame = same !== undefined && profileDigest(same.plan.profile) === profileDigest(profile)
+      const isSame = same?.plan.digest === profileDigest(profile)
       this.profiles.set(key, isSame ? same : { plan: planFeatures(profile), layout: readingsLayout(profile) })
       this.versions.set(profile.name, Math.max(profile.version, this.versions.get(profile.name) ?? 0))
     }
@@ -94,7 +97,7 @@ export class State {
   /** The plan of a profile with this very text, made where none is known. */
   planOf(profile: Profile): Plan {
     const known = this.profiles.get(`${profile.name}@${profile.version}`)
-    return known !== undefined && profileDigest(known.plan.profile) === profileDigest(profile) ? known.plan : planFeatures(profile)
+    return known?.plan.digest === profileDigest(profile) ? known.plan : planFeatures(profile)
   }
 
   /** The profile; its latest version where none is named. */
@@ -116,19 +119,35 @@ export class State {
     return device
   }
 
-  /** The device's features under the plan. Those of another text of the profile, or of one too many, are closed first. */
-  featuresOf(device: Device, plan: Plan): Features {
-    const known = device.features.get(plan.profile.name)
-    if (known?.plan === plan) return known
-    const leaving = known ?? (device.features.size >= FEATURES_MAX ? device.features.values().next().value : undefined)
-    if (leaving !== undefined) {
-      leaving.correct(this.ingestMs, this.sinks(device, leaving))
-      leaving.close(this.sinks(device, leaving))
-      device.features.delete(leaving.plan.profile.name)
+  /** Takes a valid reading into the device's features. `values` holds a number a metric of the plan's profile; NaN is null. */
+  addToFeatures(device: Device, plan: Plan, order: Order, values: Float64Array): void {
+    const features = this.featuresOf(device, plan)
+    if (features === null) {
+      this.outputs.markRepair(device.deviceId, plan.profile.name, order.timeMs, order.timeMs + plan.reachMs)
+      return
     }
-    const features = new Features(plan)
-    device.features.set(plan.profile.name, features)
+    features.add(order, features.plan.digest === plan.digest ? values : arranged(values, plan, features.plan), this.sinks(device, features))
+    if (features.isDirty) this.dirty.add(device)
+  }
+
+  /**
+   * The device's features of the profile: under the plan, or that of a later version in force, so that versions which take turns
+   * share panes. null where the device has features of as many profiles as it may.
+   */
+  private featuresOf(device: Device, plan: Plan): Features | null {
+    const { name, version } = plan.profile
+    const known = device.features.get(name)
+    if (known === undefined && device.features.size >= FEATURES_MAX) return null
+    if (known?.plan.digest === plan.digest || (known !== undefined && known.plan.profile.version > version && this.isInForce(known.plan)))
+      return known
+    known?.correct(this.ingestMs, this.sinks(device, known))
+    const features = known === undefined ? new Features(plan) : known.under(plan, this.sinks(device, known))
+    device.features.set(name, features)
     return features
+  }
+
+  private isInForce({ profile, digest }: Plan): boolean {
+    return this.profiles.get(`${profile.name}@${profile.version}`)?.plan.digest === digest
   }
 
   sinks(device: Device, features: Features): FeatureRowWriter {
@@ -139,6 +158,15 @@ export class State {
     if (eventTimeMs <= device.watermarkMs) return
     device.watermarkMs = eventTimeMs
     for (const features of device.features.values()) features.advance(eventTimeMs, this.sinks(device, features))
+  }
+
+  /** The device says that it has ended: nothing more is expected in its open hops. */
+  closeHops(device: Device): void {
+    for (const features of device.features.values()) features.close(this.sinks(device, features))
+  }
+
+  notice({ deviceId }: Device, { epoch }: Epoch): void {
+    this.notices.set(`${deviceId}/${epoch}`, { deviceId, epoch })
   }
 
   noteChanged(device: Device, epoch: number): void {
@@ -152,4 +180,12 @@ export class State {
     const count = this.unknownFields.get(key)
     if (count !== undefined || this.unknownFields.size < UNKNOWN_FIELDS_MAX) this.unknownFields.set(key, (count ?? 0) + 1)
   }
+}
+
+/** The values of one plan's metrics in the order of another's. */
+function arranged(values: Float64Array, from: Plan, to: Plan): Float64Array {
+  return Float64Array.from(to.profile.metrics, metric => {
+    const place = from.profile.metrics.findIndex(({ name }) => name === metric.name)
+    return place < 0 ? Number.NaN : values[place]
+  })
 }

@@ -1,4 +1,13 @@
-import { type Column, EVENT_TIME_AHEAD_MS_MAX, EVENT_TIME_MS_MIN, type Metric, NULL, type Profile, type RejectReason, WRONG_TYPE } from '@tidemark/protocol'
+import {
+  type Column,
+  EVENT_TIME_AHEAD_MS_MAX,
+  EVENT_TIME_MS_MIN,
+  type Metric,
+  NULL,
+  type Profile,
+  type RejectReason,
+  WRONG_TYPE
+} from '@tidemark/protocol'
 
 /** Why a reading is refused, and the metric or time that it is refused for. */
 export interface Judgement {
@@ -26,7 +35,8 @@ export function judgeColumns(profile: Profile, columns: Column[], count: number)
       const reason = faultOf(metric, column, i)
       if (reason === null || judgements[i] !== null) continue
       if (reason === 'metric-out-of-range' && metric.on_out_of_range === 'null' && !metric.required) outOfRange.push(i)
-      else judgements[i] = { reason, detail: reason === 'metric-missing' ? `${metric.name} is null` : `${metric.name}: ${column.values[i]}` }
+      else
+        judgements[i] = { reason, detail: reason === 'metric-missing' ? `${metric.name} is null` : `${metric.name}: ${column.values[i]}` }
     }
     if (outOfRange.length > 0) columns[m] = withNulls(column, outOfRange)
   }

@@ -38,7 +38,15 @@ export function readWindows(plan: Plan, tables: readonly PaneTable[], asOfMs: nu
 
 function mergeWindow(table: PaneTable, accumulator: Accumulator, asOfMs: number, windowMs: number): Merged {
   const { n, mean, m2, min, max, sum, lastTwo } = accumulator
-  const into: Merged = { n: 0, mean: 0, m2: 0, min: Number.POSITIVE_INFINITY, max: Number.NEGATIVE_INFINITY, sum: 0, lastTwo: new Float64Array(8) }
+  const into: Merged = {
+    n: 0,
+    mean: 0,
+    m2: 0,
+    min: Number.POSITIVE_INFINITY,
+    max: Number.NEGATIVE_INFINITY,
+    sum: 0,
+    lastTwo: new Float64Array(8)
+  }
   into.lastTwo.fill(Number.NEGATIVE_INFINITY)
   const endMs = Math.floor(asOfMs / table.plan.hopMs) * table.plan.hopMs
   const behind = table.firstBehind(endMs)

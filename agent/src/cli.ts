@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+/** The command line: arguments, signals, exit codes. 0: done. 1: could not go on. 2: something to correct first. */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { BufferOpenError } from './buffer-error.js'
+import { readConfig } from './config.js'
+import { ConfigError } from './config-error.js'
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+interface StartOptions {
+  readonly config: string
+  readonly once?: true
+}
+
+interface StatusOptions {
+  readonly config: string
+  readonly json?: true
+}
+
+const program = new Command('tidemark-agent')
+  .description('Samples sensors, buffers readings on disk and publishes them to a Tidemark gateway, exactly once.')
+  .version(version)
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true })
+
+program
+  .command('start')
+  .description('run the agent until Ctrl-C')
+  .requiredOption('--config <file>', 'configuration (YAML)')
+  .option('--once', 'end when the source has ended and everything is acked; a live source gives one reading')
+  .addHelpText(
+    'after',
+    '\nExample:\n  $ tidemark-agent start --config pump-7.yaml\n\nA second Ctrl-C ends at once; nothing that is buffered is lost either way.'
+  )
+  .action(start)
+
+program
+  .command('status')
+  .description('show what is buffered and acked, beside a running agent or without one')
+  .requiredOption('--config <file>', 'configuration (YAML)')
+  .option('--json', 'as JSON, for scripts')
+  .addHelpText('after', '\nExample:\n  $ tidemark-agent status --config pump-7.yaml')
+  .action(status)
+
+async function start({ config: path, once }: StartOptions): Promise<void> {
+  const config = await readConfig(path)
+  // Loaded here so that --help and mistakes in the configuration answer at once.
+  const [{ runAgent }, { pino }] = await Promise.all([import('./agent.js'), import('pino')])
+  const log = pino({ level: config.logLevel, base: { device: config.deviceId } }, pino.destination({ fd: 1, sync: true }))
+  const stopping = new AbortController()
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stopping.signal.aborted) process.exit(130)
+    log.info({ signal }, 'stopping')
+    stopping.abort()
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  await runAgent(config, { once: once === true, agentVersion: version, log, signal: stopping.signal })
+}
+
+async function status({ config: path, json }: StatusOptions): Promise<void> {
+  const config = await readConfig(path)
+  const { formatStatus, readStatus } = await import('./status.js')
+  const current = readStatus(config.bufferPath, Date.now())
+  process.stdout.write(`${json ? JSON.stringify(current) : formatStatus(current)}\n`)
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
+  process.stderr.write(`tidemark-agent: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = error instanceof ConfigError || error instanceof BufferOpenError ? 2 : 1
+}
+process.exit()

@@ -1,0 +1,139 @@
+/**
+ * Carries what the source yields into the buffer: gives live readings their event time, rounds values to their resolution, and
+ * commits each group whole. When the buffer is full, a replay waits, and a live reading is declared as shed.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Profile, quantize, STRING_BYTES_MAX, type Value } from '@tidemark/protocol'
+import type { Logger } from 'pino'
+import { BufferWriteError } from './buffer-error.js'
+import { type EventClock, tick } from './core/event-clock.js'
+import { crashPoint } from './crash-point.js'
+import { APPEND_RETRY_MS_MAX, APPEND_RETRY_PAUSE_MS, TEXT_BYTES_PER_READING_MAX } from './limits.js'
+import type { Source, SourceGroup } from './sources/source.js'
+import type { Sampled, SampledEntry, SqliteBuffer } from './sqlite-buffer.js'
+
+/** Tombstone reason of a live reading that found the buffer full. */
+const DROPPED = 'dropped-newest'
+
+export interface SamplerOptions {
+  readonly source: Source
+  readonly profile: Profile
+  readonly buffer: SqliteBuffer
+  readonly log: Logger
+  /** Readings were committed. */
+  readonly committed: () => void
+}
+
+export class Sampler {
+  private clock: EventClock | null
+  private isDropping = false
+  private roomMade: (() => void) | null = null
+
+  constructor(private readonly options: SamplerOptions) {
+    const { eventTimeMs } = options.buffer.state
+    this.clock = eventTimeMs === null ? null : { eventTimeMs, monotonicMs: null }
+  }
+
+  /** Samples until the source ends (true) or `signal` aborts (false). */
+  async run(signal: AbortSignal): Promise<boolean> {
+    const { source, buffer, log } = this.options
+    const { sourceKey, sourcePosition } = buffer.state
+    const position = sourceKey === source.key ? sourcePosition : null
+    log.info({ source: source.key, position }, position === null ? 'sampling from the beginning' : 'sampling on from where it was')
+    for await (const group of source.groups(position, signal)) {
+      if (!source.live) while (buffer.isFull && !signal.aborted) await this.waitForRoom(signal)
+      if (signal.aborted) return false
+      if (!(await this.append(group, signal))) return false
+    }
+    if (signal.aborted) return false
+    buffer.noteSourceEnded()
+    return true
+  }
+
+  /** Readings were deleted from the buffer. */
+  freed(): void {
+    this.roomMade?.()
+  }
+
+  private async append(group: SourceGroup, signal: AbortSignal): Promise<boolean> {
+    const { buffer, committed, log } = this.options
+    for (const problem of group.problems) log.warn(problem)
+    const sinceMs = performance.now()
+    for (;;) {
+      try {
+        buffer.append(this.prepare(group))
+        crashPoint('commit')
+        committed()
+        return true
+      } catch (error) {
+        if (!(error instanceof BufferWriteError) || !error.passing || performance.now() - sinceMs > APPEND_RETRY_MS_MAX) throw error
+        log.warn({ error: error.message }, 'cannot store readings: trying again')
+        await delay(APPEND_RETRY_PAUSE_MS)
+        if (signal.aborted) return false
+      }
+    }
+  }
+
+  private prepare(group: SourceGroup): Sampled {
+    const { source, profile, buffer, log } = this.options
+    const isDropping = source.live && buffer.isFull
+    if (isDropping && !this.isDropping)
+      log.error('the buffer is full: new readings are declared as shed (dropped-newest) until there is room')
+    if (!isDropping && this.isDropping) log.info('the buffer has room again')
+    this.isDropping = isDropping
+    let overlong = 0
+    const entries = group.entries.map<SampledEntry>(entry => {
+      if ('shed' in entry) return entry
+      if (isDropping) return { shed: DROPPED }
+      const values = entry.values.map((value, m) => (typeof value === 'number' ? quantize(value, profile.metrics[m]) : value))
+      overlong += dropOverlongText(values)
+      return { eventTimeMs: entry.eventTimeMs ?? this.now(), values }
+    })
+    if (overlong > 0) log.warn({ values: overlong }, 'texts are too long for a batch: null is stored for them')
+    return {
+      profile,
+      entries,
+      source: group.position === null ? null : { key: source.key, position: group.position },
+      nulledValues: group.nulledValues + overlong,
+      eventTimeMs: this.clock?.eventTimeMs ?? null
+    }
+  }
+
+  private now(): number {
+    const moment = tick(this.clock, performance.now(), Date.now())
+    if (moment.newEpoch) {
+      this.options.log.warn({ was: this.clock?.eventTimeMs, now: moment.eventTimeMs }, 'the clock was set back: taking a new epoch')
+      this.options.buffer.takeNewEpoch()
+    }
+    this.clock = moment.clock
+    return moment.eventTimeMs
+  }
+
+  private waitForRoom(signal: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      const done = () => {
+        signal.removeEventListener('abort', done)
+        this.roomMade = null
+        resolve()
+      }
+      this.roomMade = done
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+}
+
+/** Replaces texts that no batch can carry by null, in place; returns how many. */
+function dropOverlongText(values: Value[]): number {
+  let [dropped, bytesLeft] = [0, TEXT_BYTES_PER_READING_MAX]
+  for (const [i, value] of values.entries()) {
+    if (typeof value !== 'string') continue
+    const bytes = Buffer.byteLength(value)
+    if (bytes <= Math.min(STRING_BYTES_MAX, bytesLeft)) {
+      bytesLeft -= bytes
+      continue
+    }
+    values[i] = null
+    dropped++
+  }
+  return dropped
+}

@@ -1,0 +1,177 @@
+/** What no device should send, over real MQTT: where it ends up, and that the gateway goes on. */
+import { decodeMulti, encode } from '@msgpack/msgpack'
+import { columnsOf, encodeBatch, PAYLOAD_BYTES_MAX, ROTATING_MACHINE, type Value } from '@tidemark/protocol'
+import mqtt, { type MqttClient } from 'mqtt'
+import { expect, onTestFinished, test } from 'vitest'
+import { query, type RunningGateway, startGateway } from '../kit/processes.js'
+import { tempDir } from '../kit/temp-dir.js'
+import { until } from '../kit/until.js'
+
+const GOOD: readonly Value[] = [70, 2, 5, 1480, 40, 80, 60, 100, false, 'hall-1']
+const HOUR_MS = 3_600_000
+
+interface BatchChange {
+  readonly rows?: readonly (readonly Value[])[]
+  readonly profile?: string
+  readonly eventTimeMs?: number
+  /** Changes the body's columns as they are on the wire. */
+  readonly columns?: (columns: unknown[]) => void
+}
+
+let epoch = 1
+
+function batch({ rows = [GOOD], profile, eventTimeMs = Date.now() - 1000, columns }: BatchChange = {}): Buffer {
+  const payload = encodeBatch({
+    profile: { ...ROTATING_MACHINE, name: profile ?? ROTATING_MACHINE.name },
+    epoch: epoch++,
+    oldestHeldSeq: 1,
+    highestSampledSeq: rows.length,
+    buffered: rows.length,
+    seqs: rows.map((_, i) => i + 1),
+    eventTimesMs: rows.map((_, i) => eventTimeMs + i),
+    columns: columnsOf(ROTATING_MACHINE, rows)
+  })
+  if (columns === undefined) return Buffer.from(payload)
+  const [header, body] = decodeMulti(payload) as unknown as [unknown, unknown[]]
+  columns(body[1] as unknown[])
+  return Buffer.concat([encode(header), encode(body)])
+}
+
+function withMetric(metric: number, value: Value): Value[] {
+  return GOOD.map((good, m) => (m === metric ? value : good))
+}
+
+async function connect(gateway: RunningGateway, clientId: string): Promise<MqttClient> {
+  const client = mqtt.connect(gateway.mqttUrl, { clientId, reconnectPeriod: 0 })
+  onTestFinished(() => {
+    client.end(true)
+  })
+  await new Promise((resolve, reject) => client.once('connect', resolve).once('error', reject))
+  return client
+}
+
+/** Sends what is bad, then what is good: the first must be in the quarantine with its bytes, the second in the archive. */
+async function expectQuarantined(payload: Buffer, kind: 'batch' | 'json', reason: string, readings: number): Promise<Record<string, unknown>[]> {
+  const gateway = await startGateway(`${tempDir()}/data`)
+  const client = await connect(gateway, 'press-1')
+  await client.publishAsync(`tm/1/press-1/${kind}`, payload, { qos: 1 })
+  await client.publishAsync('tm/1/press-1/batch', batch(), { qos: 1 })
+  await client.endAsync()
+  expect(await gateway.stop()).toBe(0)
+  const rows = await query(gateway.dataDir, 'SELECT reason, detail, accounted, seq, lower(hex(payload)) AS payload FROM quarantine ORDER BY seq')
+  expect(rows.map(row => row.reason)).toEqual(new Array(readings).fill(reason))
+  for (const row of rows) expect(row.payload).toBe(payload.toString('hex'))
+  expect(await query(gateway.dataDir, 'SELECT count(*)::INT AS n FROM readings')).toEqual([{ n: 1 }])
+  return rows
+}
+
+test('bytes that are no batch are quarantined as undecodable', async () => {
+  await expectQuarantined(Buffer.from([0xc1, 0x00, 0xff, 0x42]), 'batch', 'undecodable', 1)
+})
+
+test('a batch with damaged columns is accounted reading by reading', async () => {
+  const rows = await expectQuarantined(batch({ rows: [GOOD, GOOD, GOOD], columns: columns => columns.pop() }), 'batch', 'columns-damaged', 3)
+  expect(rows.map(row => [Number(row.seq), row.accounted])).toEqual([
+    [1, true],
+    [2, true],
+    [3, true]
+  ])
+})
+
+test('a batch of an unknown profile is quarantined with the profile named', async () => {
+  const rows = await expectQuarantined(batch({ profile: 'steam-engine' }), 'batch', 'unknown-profile', 1)
+  expect(rows[0].detail).toContain('steam-engine')
+})
+
+test('a reading that lacks a required metric is quarantined with the metric named', async () => {
+  const rows = await expectQuarantined(batch({ rows: [withMetric(0, null)] }), 'batch', 'metric-missing', 1)
+  expect(rows[0].detail).toContain('temperature')
+})
+
+test('a value of the wrong type is quarantined', async () => {
+  await expectQuarantined(batch({ columns: columns => columns.splice(0, 1, 'seventy') }), 'batch', 'metric-wrong-type', 1)
+})
+
+test('a value out of range is quarantined', async () => {
+  const rows = await expectQuarantined(batch({ rows: [withMetric(0, 200.01)] }), 'batch', 'metric-out-of-range', 1)
+  expect(rows[0].detail).toContain('200.01')
+})
+
+test('NaN is quarantined', async () => {
+  await expectQuarantined(batch({ rows: [withMetric(1, Number.NaN)] }), 'batch', 'metric-not-finite', 1)
+})
+
+test('an event time an hour ahead is quarantined', async () => {
+  await expectQuarantined(batch({ eventTimeMs: Date.now() + HOUR_MS }), 'batch', 'event-time-in-future', 1)
+})
+
+test('an event time before the year 2000 is quarantined', async () => {
+  await expectQuarantined(batch({ eventTimeMs: Date.UTC(1999, 11, 31, 23, 59) }), 'batch', 'event-time-too-old', 1)
+})
+
+test('JSON that is none is quarantined as undecodable', async () => {
+  await expectQuarantined(Buffer.from('{"event_id": '), 'json', 'undecodable', 1)
+})
+
+test('a JSON reading without a zone in its time is quarantined', async () => {
+  const reading = { event_id: 'a', event_time: '2026-01-01T00:00:00', profile: 'rotating-machine', temperature: 20, vibration: 1 }
+  await expectQuarantined(Buffer.from(JSON.stringify(reading)), 'json', 'event-time-invalid', 1)
+})
+
+test('an opaque event ID is archived once, whatever comes with it the second time', async () => {
+  const gateway = await startGateway(`${tempDir()}/data`)
+  const client = await connect(gateway, 'plc-1')
+  const reading = { event_id: 'shift-1/42', event_time: Date.now() - 5000, profile: 'rotating-machine', temperature: 20, vibration: 1 }
+  await client.publishAsync('tm/1/plc-1/json', JSON.stringify(reading), { qos: 1 })
+  await client.publishAsync('tm/1/plc-1/json', JSON.stringify([{ ...reading, temperature: 30 }, { ...reading, event_id: 'shift-1/43' }]), { qos: 1 })
+  await client.endAsync()
+  await gateway.stop()
+  const rows = await query(gateway.dataDir, 'SELECT event_id, temperature FROM readings ORDER BY event_id')
+  expect(rows).toEqual([
+    { event_id: 'shift-1/42', temperature: 20 },
+    { event_id: 'shift-1/43', temperature: 20 }
+  ])
+})
+
+/** The front refuses these: a line in the log, a counter, and an end to the connection; others are not disturbed. */
+const REFUSED: readonly (readonly [string, string, string, () => Buffer])[] = [
+  ['a topic that is none of ours', 'wrong-topic', 'factory/press-1', () => batch()],
+  ['a topic that only the gateway writes', 'wrong-topic', 'tm/1/press-1/config', () => batch()],
+  ["another device's topic", 'topic-of-another-device', 'tm/1/press-2/batch', () => batch()],
+  ['a payload of one byte more than 128 KiB', 'payload-too-large', 'tm/1/press-1/batch', () => Buffer.alloc(PAYLOAD_BYTES_MAX + 1)],
+  ['a packet of 64 MiB, before it is read', 'packet-too-large', 'tm/1/press-1/batch', () => Buffer.alloc(64 * 1024 * 1024)]
+]
+
+for (const [what, refusal, topic, payload] of REFUSED) {
+  test(`the front refuses ${what}`, async () => {
+    const gateway = await startGateway(`${tempDir()}/data`)
+    const bystander = await connect(gateway, 'press-9')
+    const client = await connect(gateway, 'press-1')
+    client.on('error', () => {})
+    const closed = new Promise(resolve => client.once('close', resolve))
+    client.publish(topic, payload(), { qos: 1 })
+    await closed
+    const line = await until('the refusal in the log', () => gateway.logLines().find(candidate => candidate.refusal === refusal))
+    expect(line.client).toBe('press-1')
+    expect(await gateway.metric(`tidemark_publishes_refused_total{refusal="${refusal}"}`)).toBe(1)
+    await bystander.publishAsync('tm/1/press-9/batch', batch(), { qos: 1 })
+    await bystander.endAsync()
+    expect(await gateway.stop()).toBe(0)
+    expect(await query(gateway.dataDir, 'SELECT device_id FROM readings')).toEqual([{ device_id: 'press-9' }])
+  })
+}
+
+test('a client ID that is no device ID is refused', async () => {
+  const gateway = await startGateway(`${tempDir()}/data`)
+  await expect(connect(gateway, 'press 1/../2')).rejects.toThrow(/Identifier rejected/)
+  await until('the refusal in the log', () => gateway.logLines().find(line => line.refusal === 'client-id'))
+})
+
+test('a listener gets status but no readings', async () => {
+  const gateway = await startGateway(`${tempDir()}/data`)
+  const listener = await connect(gateway, 'dashboard')
+  const [status] = await listener.subscribeAsync('tm/1/+/status')
+  expect(status.qos).toBe(0)
+  await expect(listener.subscribeAsync('tm/1/+/batch')).rejects.toThrow()
+  await expect(listener.subscribeAsync('#')).rejects.toThrow()
+})

@@ -1,0 +1,87 @@
+/** What keeps a gateway from starting: one clear line, exit code 2. */
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { CLI, runToEnd, startGateway } from '../kit/processes.js'
+import { tempDir } from '../kit/temp-dir.js'
+
+async function expectRefusal(args: readonly string[], ...words: string[]): Promise<void> {
+  const { code, stderr } = await runToEnd(CLI.gateway, ['start', ...args])
+  expect(stderr.trim().split('\n')).toHaveLength(1)
+  for (const word of words) expect(stderr).toContain(word)
+  expect(code).toBe(2)
+}
+
+const anywhere = ['--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0']
+
+test('an unknown key is refused, and the nearest known one is named', async () => {
+  const file = join(tempDir(), 'gateway.yaml')
+  writeFileSync(file, 'flush: { intervall: 5s }\n')
+  await expectRefusal(['--config', file], 'flush.intervall', 'did you mean "interval"')
+})
+
+test('a duration without a unit is refused', async () => {
+  const file = join(tempDir(), 'gateway.yaml')
+  writeFileSync(file, 'idle_timeout: "10"\n')
+  await expectRefusal(['--config', file], 'idle_timeout', 'like 10m')
+})
+
+test('a configuration that is not there is refused', async () => {
+  await expectRefusal(['--config', '/nowhere/gateway.yaml'], '/nowhere/gateway.yaml')
+})
+
+test('a profile that contradicts itself is refused', async () => {
+  const dir = tempDir()
+  writeFileSync(join(dir, 'p.yaml'), 'name: pump\ninterval: 1s\nmetrics: [{ name: flow, min: 5, max: 1 }]\n')
+  writeFileSync(join(dir, 'gateway.yaml'), 'profiles: [p.yaml]\n')
+  await expectRefusal(['--config', join(dir, 'gateway.yaml')], 'p.yaml', 'min is above max')
+})
+
+test('a taken port is refused', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  onTestFinished(() => {
+    server.close()
+  })
+  await new Promise(resolve => server.once('listening', resolve))
+  const { port } = server.address() as { port: number }
+  await expectRefusal(['--data-dir', join(tempDir(), 'data'), '--mqtt', `127.0.0.1:${port}`, '--http', '127.0.0.1:0'], String(port), 'taken', '--mqtt')
+})
+
+test('a folder that cannot be written is refused', async () => {
+  await expectRefusal(['--data-dir', '/proc/tidemark', ...anywhere], '/proc/tidemark', '--data-dir')
+})
+
+test('a data folder that a running gateway holds is refused', async () => {
+  const gateway = await startGateway(join(tempDir(), 'data'))
+  await expectRefusal(['--data-dir', gateway.dataDir, ...anywhere], gateway.dataDir, 'running gateway')
+})
+
+test('a data folder is free again when its gateway was killed', async () => {
+  const dataDir = join(tempDir(), 'data')
+  const first = await startGateway(dataDir)
+  first.child.kill('SIGKILL')
+  await first.exit
+  const second = await startGateway(dataDir)
+  expect(await second.stop()).toBe(0)
+})
+
+test('listening beyond this machine needs --insecure', async () => {
+  await expectRefusal(['--data-dir', join(tempDir(), 'data'), '--mqtt', '0.0.0.0:0'], '0.0.0.0', '--insecure')
+})
+
+test('a log that was removed from under its archive is refused', async () => {
+  const dataDir = join(tempDir(), 'data')
+  const gateway = await startGateway(dataDir)
+  await gateway.stop()
+  for (const name of ['log.sqlite']) writeFileSync(join(dataDir, name), '')
+  await expectRefusal(['--data-dir', dataDir, ...anywhere], 'log.sqlite', 'restore')
+})
+
+test('health, readiness and metrics are served', async () => {
+  const gateway = await startGateway(join(tempDir(), 'data'))
+  expect((await fetch(`${gateway.httpUrl}/healthz`)).status).toBe(200)
+  expect((await fetch(`${gateway.httpUrl}/readyz`)).status).toBe(200)
+  expect(await gateway.metric('tidemark_connections')).toBe(0)
+  expect((await fetch(`${gateway.httpUrl}/nothing`)).status).toBe(404)
+})
