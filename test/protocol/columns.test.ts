@@ -90,7 +90,22 @@ describe('numbers with a resolution', () => {
     const [metric] = profileWith(HUNDREDTHS).metrics
     expect(quantize(-0.001, metric)).toBe(0)
     expect(encodedHex(HUNDREDTHS, [-0, -0.001])).toBe('00')
-    expect(decoded(HUNDREDTHS, 1, -0)?.values[0]).toBe(0)
+    const negativeZero = Uint8Array.from([
+      ...encoder.encode([1, 'one', 1, 42, 0, 1, 1, 1, 0, 1]),
+      0x92,
+      0x00,
+      0x91,
+      0xcb,
+      0x80,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0
+    ])
+    expect(decodeBatch(negativeZero, () => profileWith(HUNDREDTHS))?.columns[0].values[0]).toBe(0)
   })
 
   test('one of which is not finite, or too large to scale, travel as float64, the others rounded as ever', () => {
