@@ -139,9 +139,6 @@ export interface BufferStatements {
   readonly deleteUpTo: Statement<[number, number]>
   readonly endEpoch: Statement<[number, number]>
   readonly insertEpoch: Statement<[number, number]>
-  readonly insertProfile: Statement<[string, string]>
-  readonly profileId: Statement<[string], number>
-  readonly profileText: Statement<[number], string>
 }
 
 /** Compiles them, once for the life of a buffer. */
@@ -163,9 +160,6 @@ export function prepareStatements(database: Database): BufferStatements {
       .pluck(),
     deleteUpTo: database.prepare<[number, number]>('DELETE FROM chunks WHERE first_position <= ? AND last_position <= ?'),
     endEpoch: database.prepare<[number, number]>('UPDATE epochs SET highest_seq = ? WHERE epoch = ?'),
-    insertEpoch: database.prepare<[number, number]>('INSERT INTO epochs (epoch, base) VALUES (?, ?)'),
-    insertProfile: database.prepare<[string, string]>('INSERT INTO profiles (digest, profile) VALUES (?, ?) ON CONFLICT DO NOTHING'),
-    profileId: database.prepare<[string], number>('SELECT id FROM profiles WHERE digest = ?').pluck(),
-    profileText: database.prepare<[number], string>('SELECT profile FROM profiles WHERE id = ?').pluck()
+    insertEpoch: database.prepare<[number, number]>('INSERT INTO epochs (epoch, base) VALUES (?, ?)')
   }
 }

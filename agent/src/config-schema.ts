@@ -25,7 +25,7 @@ const duration = (leastMs: number) =>
 /** A size, in bytes. */
 const size = (min: number, max: number) =>
   z
-    .union([z.string().regex(SIZE, 'write a number and KiB, MiB or GiB, like 64KiB').transform(sizeBytes), z.int()])
+    .union([z.string().regex(SIZE).transform(sizeBytes), z.int()], 'write a number and KiB, MiB or GiB, like 64KiB')
     .refine(bytes => bytes >= min && bytes <= max, `must be between ${min} and ${max} bytes`)
 
 const url = z.string().superRefine((text, context) => {

@@ -51,7 +51,8 @@ export class MqttConnection {
       will: { topic: topicOf(deviceId, 'status'), payload: Buffer.from(JSON.stringify(this.death())), qos: 1, retain: true }
     })
     this.client.on('error', error => {
-      this.error = describeError(error, url)
+      this.error ??= describeError(error, url)
+      this.client.end(true) // what mqtt.js calls an error ends a connection, but not always at once
     })
     this.client.on('connect', () => {
       this.client.subscribe(topicOf(deviceId, 'ack'), { qos: 1 }, ignore)

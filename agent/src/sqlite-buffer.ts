@@ -8,7 +8,7 @@
  * - Memory changes after the commit: a commit that fails leaves file and memory as they were.
  * It neither talks to a gateway nor reads a clock.
  */
-import { epochFromBytes, type Profile, profileDigest, profileSchema, type Value } from '@tidemark/protocol'
+import { epochFromBytes, type Profile, type Value } from '@tidemark/protocol'
 import { BufferWriteError } from './buffer-error.js'
 import { openBufferFile } from './buffer-file.js'
 import { type BufferState, type BufferStatements, type ChunkRow, prepareStatements, SELECT_EPOCHS, SELECT_STATE } from './buffer-schema.js'
@@ -16,6 +16,7 @@ import { joinReadings, type PlacedReading, packChunks, type ReadingColumns, slic
 import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from './core/epochs.js'
 import type { Span } from './core/in-flight.js'
 import { CHUNK_OVERHEAD_BYTES, PUBLISH_AHEAD_READINGS } from './limits.js'
+import { ProfileStore } from './profile-store.js'
 import { UNREADABLE } from './sources/source.js'
 import type { Database } from './sqlite.js'
 import { type CarriedTombstone, type DueTombstones, TombstoneStore } from './tombstone-store.js'
@@ -66,8 +67,7 @@ export class SqliteBuffer {
   private readonly database: Database
   private readonly sql: BufferStatements
   private readonly tombstones: TombstoneStore
-  private readonly profiles = new Map<number, Profile>()
-  private readonly profileIds = new Map<Profile, number>()
+  private readonly profiles: ProfileStore
   private current: BufferState
   private epochs: readonly EpochRange[]
   private unpacked: { readonly firstPosition: number; readonly readings: ReadingColumns } | null = null
@@ -77,6 +77,7 @@ export class SqliteBuffer {
     this.database = openBufferFile(options)
     this.sql = prepareStatements(this.database)
     this.tombstones = new TombstoneStore(this.database)
+    this.profiles = new ProfileStore(this.database)
     this.current = this.database.prepare<[], BufferState>(SELECT_STATE).get()!
     this.epochs = this.database.prepare<[], EpochRange>(SELECT_EPOCHS).all()
     if (this.current.machineId !== options.machineId && options.machineId !== '') {
@@ -121,7 +122,7 @@ export class SqliteBuffer {
       ...(sampled.eventTimeMs === null ? {} : { eventTimeMs: sampled.eventTimeMs }),
       ...(sampled.source === null ? {} : { sourceKey: sampled.source.key, sourcePosition: sampled.source.position, sourceEnded: 0 })
     }
-    const profile = chunks.length > 0 ? this.profileId(sampled.profile) : 0
+    const profile = chunks.length > 0 ? this.profiles.idOf(sampled.profile, insert => this.commit({}, insert)) : 0
     this.commit(change, () => {
       const storedMs = this.options.wallMs()
       for (const c of chunks) this.sql.insertChunk.run(c.firstPosition, c.lastPosition, c.count, profile, storedMs, c.payload)
@@ -288,28 +289,9 @@ export class SqliteBuffer {
 
   private unpack(row: ChunkRow): ReadingColumns | null {
     if (this.unpacked?.firstPosition === row.firstPosition) return this.unpacked.readings
-    const readings = unpackChunk(this.profileOf(row.profile), row.firstPosition, row.payload)
+    const readings = unpackChunk(this.profiles.byId(row.profile), row.firstPosition, row.payload)
     if (readings !== null && row.readings > 1) this.unpacked = { firstPosition: row.firstPosition, readings }
     return readings
-  }
-
-  private profileOf(id: number): Profile {
-    const known = this.profiles.get(id)
-    if (known !== undefined) return known
-    const text = this.sql.profileText.get(id)!
-    const profile = profileSchema.parse(JSON.parse(text))
-    this.profiles.set(id, profile)
-    return profile
-  }
-
-  private profileId(profile: Profile): number {
-    const known = this.profileIds.get(profile)
-    if (known !== undefined) return known
-    const digest = profileDigest(profile)
-    this.commit({}, () => this.sql.insertProfile.run(digest, JSON.stringify(profile)))
-    const id = this.sql.profileId.get(digest)!
-    this.profileIds.set(profile, id)
-    return id
   }
 }
 

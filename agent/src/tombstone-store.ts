@@ -47,7 +47,10 @@ export class TombstoneStore {
   extend(ranges: readonly SeqRange[], reason: string): void {
     for (const range of ranges) {
       const longer = this.database
-        .prepare('UPDATE tombstones SET last_seq = ? WHERE epoch = ? AND last_seq = ? AND keep_every = 0 AND reason = ?')
+        .prepare(
+          `UPDATE tombstones SET last_seq = ? WHERE id = (SELECT id FROM tombstones WHERE epoch = ? ORDER BY first_seq DESC LIMIT 1)
+           AND last_seq = ? AND keep_every = 0 AND reason = ?`
+        )
         .run(range.lastSeq, range.epoch, range.firstSeq - 1, reason)
       if (longer.changes === 0) this.insert(range, reason)
     }

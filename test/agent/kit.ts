@@ -24,7 +24,7 @@ export async function temporaryFolder(): Promise<string> {
 
 /** Waits for a condition, however long it takes; the test's own time limit ends it. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => setImmediate(resolve))
+  while (!condition()) await new Promise(resolve => setTimeout(resolve, 2))
 }
 
 /** The SKAB-like recording: row i is at second i of 2020-03-09, its accelerometer shows i. */
@@ -94,8 +94,9 @@ export type Verdict = 'ack' | 'hold' | 'close'
 export class TestBroker {
   readonly batches: Received[] = []
   readonly statuses: Status[] = []
-  /** Retained statuses that wills have brought, as the broker saw them. */
   judge: (batch: Batch) => Verdict = () => 'ack'
+  /** Set: the only password that is let in. */
+  password: string | null = null
   private readonly sockets = new Set<Socket>()
   private held: (() => void)[] = []
   private port = 0
@@ -178,6 +179,8 @@ export class TestBroker {
       if (verdict === 'ack') done(null)
       else this.held.push(() => done(null))
     }
+    this.aedes.authenticate = (_client, _user, password, done) =>
+      done(null, this.password === null || password?.toString() === this.password)
     this.server.on('connection', socket => {
       this.sockets.add(socket)
       socket.on('close', () => this.sockets.delete(socket))

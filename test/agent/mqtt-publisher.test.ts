@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Batch } from '@tidemark/protocol'
 import { describe, expect, test } from 'vitest'
@@ -111,7 +112,7 @@ describe('what is in flight', () => {
     broker.judge = batch => (batch.header.seqs[0] === 1 ? 'ack' : 'hold')
     const config = await agentOf(400, broker)
     const agent = run(config)
-    await until(() => broker.batches.length > 1 && readStatus(config.bufferPath, 0).settled === 50)
+    await until(() => existsSync(config.bufferPath) && readStatus(config.bufferPath, 0).settled === 50)
     broker.judge = () => 'ack'
     broker.dropConnections()
     await agent.done
@@ -129,6 +130,28 @@ describe('what is in flight', () => {
     await broker.restart()
     await agent.done
     expect([...new Set(broker.seqs)]).toEqual(range(1, 300))
+  })
+})
+
+describe('a gateway that wants a password', () => {
+  test('gets it from the URL', async () => {
+    const broker = await TestBroker.start()
+    broker.password = 'open sesame'
+    const folder = await temporaryFolder()
+    await run(await replayConfigRead(folder, 3, broker.url.replace('://', '://pump:open%20sesame@'))).done
+    expect(broker.seqs).toEqual([1, 2, 3])
+  })
+
+  test('and gets another one refuses, which status tells, and the agent goes on trying', async () => {
+    const broker = await TestBroker.start()
+    broker.password = 'open sesame'
+    const config = await agentOf(3, broker)
+    const agent = run(config)
+    await until(() => existsSync(config.bufferPath) && readStatus(config.bufferPath, 0).last_error !== null)
+    expect(readStatus(config.bufferPath, 0).last_error).toMatch(/the gateway refuses user or password/)
+    broker.password = null
+    await agent.done
+    expect(broker.seqs).toEqual([1, 2, 3])
   })
 })
 

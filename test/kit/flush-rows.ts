@@ -7,7 +7,9 @@ export type Row = Record<string, Cell>
 /** The rows of a layer in the order in which they were written; times are Unix ms. */
 export function rowsOf(flushes: readonly Flush[], layer: Layer, profile?: string): Row[] {
   return flushes.flatMap(flush =>
-    flush.files.filter(file => file.layer === layer && (profile === undefined || file.profile === profile)).flatMap(file => rowsOfFile(flush, file))
+    flush.files
+      .filter(file => file.layer === layer && (profile === undefined || file.profile === profile))
+      .flatMap(file => rowsOfFile(flush, file))
   )
 }
 

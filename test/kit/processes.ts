@@ -85,7 +85,7 @@ export async function startGateway(dataDir: string, config: object = QUICK, opti
       return line === undefined ? Number.NaN : Number(line.slice(name.length + 1))
     },
     stop() {
-      running.child.kill('SIGTERM')
+      process.kill(Number(ready.pid), 'SIGTERM') // not the child's: that may be a tracer
       return running.exit
     }
   }

@@ -5,8 +5,8 @@
 import {
   type BatchInput,
   columnOf,
-  encodeBatch,
   type ExtraColumn,
+  encodeBatch,
   type Profile,
   profileSchema,
   type Tombstone,
@@ -223,9 +223,13 @@ export function packed(frames: readonly FrameSpec[]): Uint8Array {
   return new Uint8Array(bytes)
 }
 
-function batchInput(spec: Omit<BatchSpec, 'device'> & { readonly readings: readonly ReadingSpec[] }, highestSampledSeq: number): BatchInput {
+function batchInput(
+  spec: Omit<BatchSpec, 'device'> & { readonly readings: readonly ReadingSpec[] },
+  highestSampledSeq: number
+): BatchInput {
   const { readings, epoch = 1, profile = PUMP, oldestHeldSeq = 1, tombstones = [], clock, endOfStreamSeq, extra } = spec
-  const valueOf = ({ values = {} }: ReadingSpec, metric: string) => values[metric] ?? (metric === 'temperature' && !('temperature' in values) ? 20 : null)
+  const metricValue = ({ values = {} }: ReadingSpec, metric: string) =>
+    values[metric] ?? (metric === 'temperature' && !('temperature' in values) ? 20 : null)
   return {
     profile,
     epoch,
@@ -234,7 +238,8 @@ function batchInput(spec: Omit<BatchSpec, 'device'> & { readonly readings: reado
     buffered: Math.max(0, highestSampledSeq - oldestHeldSeq + 1),
     seqs: readings.map(({ seq }) => seq),
     eventTimesMs: readings.map(({ eventTimeMs }) => eventTimeMs),
-    columns: readings.length === 0 ? [] : profile.metrics.map(metric => columnOf(metric, readings.length, i => valueOf(readings[i], metric.name))),
+    columns:
+      readings.length === 0 ? [] : profile.metrics.map(metric => columnOf(metric, readings.length, i => metricValue(readings[i], metric.name))),
     tombstones: tombstones.map(tombstone => ({ reason: 'thinned', ...tombstone })),
     ...(clock !== undefined && { clock }),
     ...(endOfStreamSeq !== undefined && { endOfStreamSeq }),

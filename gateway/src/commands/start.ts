@@ -35,7 +35,8 @@ function refuseOpenListeners(config: Config): void {
 async function run(config: Config): Promise<void> {
   const logger = pino({ level: config.logLevel, base: null })
   const gateway = await startGateway(config, logger)
-  logger.info({ mqtt: `${config.mqtt.host}:${gateway.mqttPort}`, http: `${config.http.host}:${gateway.httpPort}`, dataDir: config.dataDir }, 'ready')
+  const listening = { mqtt: `${config.mqtt.host}:${gateway.mqttPort}`, http: `${config.http.host}:${gateway.httpPort}` }
+  logger.info({ ...listening, dataDir: config.dataDir, pid: process.pid }, 'ready')
   const signal = new Promise<string>(resolve => {
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => resolve(name))
   })

@@ -27,6 +27,9 @@ export interface AgentWork {
   readonly inFlight: number
 }
 
+/** The start frame, a birth, and the death of an agent that is killed before it has published. */
+const FRAMES_BEFORE_BATCHES = 3
+
 /** What one flush writes at least: raw, processed, curated. */
 const FILES_PER_FLUSH = 3
 
@@ -58,7 +61,7 @@ export class KillPlan {
   /** `entries`: how many entries of the log a stretch of the agent's work makes. */
   nextGateway(entries: number): Crash<GatewayPoint> {
     const point = this.gatewayPoints.shift() ?? this.draw.pick(GATEWAY_POINTS)
-    if (point === 'append') return { point, count: 1 + this.draw.integer(1, Math.max(1, entries)) } // the first is the start frame
+    if (point === 'append') return { point, count: FRAMES_BEFORE_BATCHES + this.draw.integer(1, Math.max(1, entries)) }
     return { point, count: point === 'rename' ? this.draw.integer(1, FILES_PER_FLUSH) : 1 }
   }
 

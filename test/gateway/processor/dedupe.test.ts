@@ -67,7 +67,11 @@ describe('a reading of an agent', () => {
     t.batch({ readings: readings(1), device: 'pump-8' })
     t.drain()
     expect(t.readings()).toHaveLength(3)
-    expect([t.ledger('pump-7', 1), t.ledger('pump-7', 2), t.ledger('pump-8', 1)]).toMatchObject([{ archived: 1 }, { archived: 1 }, { archived: 1 }])
+    expect([t.ledger('pump-7', 1), t.ledger('pump-7', 2), t.ledger('pump-8', 1)]).toMatchObject([
+      { archived: 1 },
+      { archived: 1 },
+      { archived: 1 }
+    ])
   })
 
   test('is a duplicate of a quarantined one as well', () => {
@@ -85,7 +89,12 @@ describe('a seq that is used again', () => {
   test('after a buffer was restored from an image is quarantined, and the device is told to take a new epoch', () => {
     const t = timeline()
     t.batch({ readings: readings(1, 2, 3, 4) })
-    t.batch({ readings: [{ seq: 3, eventTimeMs: at('13:30') }, { seq: 4, eventTimeMs: at('13:31') }] })
+    t.batch({
+      readings: [
+        { seq: 3, eventTimeMs: at('13:30') },
+        { seq: 4, eventTimeMs: at('13:31') }
+      ]
+    })
     t.drain()
     expect(t.quarantine().map(({ seq, reason, accounted }) => ({ seq, reason, accounted }))).toEqual([
       { seq: 3, reason: 'event-id-reused', accounted: false },

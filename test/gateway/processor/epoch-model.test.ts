@@ -17,7 +17,10 @@ const seq = fc.integer({ min: 1, max: SEQS })
 const keepEvery = fc.constantFrom(0, 0, 2, 3, 4, 6)
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ type: fc.constant('see' as const), seq, quarantined: fc.boolean() }) },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant('bury' as const), firstSeq: seq, length: fc.integer({ min: 1, max: 15 }), keepEvery }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant('bury' as const), firstSeq: seq, length: fc.integer({ min: 1, max: 15 }), keepEvery })
+  },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('settle' as const), oldestHeldSeq: seq }) },
   { weight: 1, arbitrary: fc.constant({ type: 'restart' as const }) }
 )

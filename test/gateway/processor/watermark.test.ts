@@ -34,12 +34,17 @@ describe('the watermark of a device', () => {
 
   test('never runs back when event time does', () => {
     const t = timeline()
-    t.batch({ readings: [{ seq: 1, eventTimeMs: at('13:30') }, { seq: 2, eventTimeMs: at('12:35') }] })
+    t.batch({
+      readings: [
+        { seq: 1, eventTimeMs: at('13:30') },
+        { seq: 2, eventTimeMs: at('12:35') }
+      ]
+    })
     t.drain()
     expect(t.watermark()).toBe(at('13:30'))
     expect(t.readings().map(row => [row.seq, row.late])).toEqual([
-      [2, true],
-      [1, false]
+      [1, false],
+      [2, true]
     ])
   })
 

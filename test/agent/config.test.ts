@@ -1,0 +1,151 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { stringify } from 'yaml'
+import { readConfig, withoutSecrets } from '../../agent/src/config.js'
+import { ConfigError } from '../../agent/src/config-error.js'
+import { sizeBytes } from '../../agent/src/config-schema.js'
+import { openSource } from '../../agent/src/sources/open-source.js'
+import { temporaryFolder } from './kit.js'
+
+const MINIMAL = {
+  device_id: 'pi-1',
+  gateway: { url: 'mqtt://127.0.0.1:1883' },
+  profile: 'host',
+  buffer: { path: './pi-1.sqlite' },
+  source: { type: 'system' }
+}
+
+async function write(config: object | string): Promise<string> {
+  const path = join(await temporaryFolder(), 'agent.yaml')
+  await writeFile(path, typeof config === 'string' ? config : stringify(config))
+  return path
+}
+
+const read = async (changes: object) => readConfig(await write({ ...MINIMAL, ...changes }))
+
+describe('a configuration', () => {
+  test('needs five keys; all others have defaults', async () => {
+    const path = await write(MINIMAL)
+    expect(await readConfig(path)).toEqual({
+      deviceId: 'pi-1',
+      gatewayUrl: 'mqtt://127.0.0.1:1883',
+      profile: expect.objectContaining({ name: 'host' }),
+      bufferPath: join(path, '../pi-1.sqlite'),
+      bufferBytesMax: 2 ** 30,
+      source: { type: 'system', disk: '/', root: '/' },
+      intervalMs: 10_000,
+      publish: { inFlightMax: 8, batchReadingsMax: 500, batchBytesMax: 65_536, backoff: { minMs: 500, maxMs: 300_000 } },
+      logLevel: 'info'
+    })
+  })
+
+  test('gives sizes and durations with units, and paths relative to itself', async () => {
+    const config = await read({
+      interval: '250ms',
+      buffer: { path: 'sub/b.sqlite', max_bytes: '100MiB' },
+      publish: { batch_bytes: '16KiB', backoff: { min: '1s' } },
+      source: { type: 'csv', path: 'r.csv', time: { column: 't', zone: 'Europe/Berlin' } }
+    })
+    expect(config).toMatchObject({
+      intervalMs: 250,
+      bufferBytesMax: 104_857_600,
+      publish: { batchBytesMax: 16_384, batchReadingsMax: 500, backoff: { minMs: 1000, maxMs: 300_000 } },
+      source: {
+        path: expect.stringMatching(/^\/.*\/r\.csv$/),
+        delimiter: ',',
+        speed: 'max',
+        time: { zone: 'Europe/Berlin', format: 'auto' }
+      }
+    })
+  })
+
+  test.each([
+    ['a misspelt key', { devcie_id: 'x' }, /there is no key devcie_id; did you mean "device_id"\?/],
+    [
+      'a misspelt key within',
+      { buffer: { path: 'b', durabilty: 'strict' } },
+      /there is no key buffer\.durabilty; did you mean "durability"\?/
+    ],
+    [
+      'a misspelt key of the source',
+      { source: { type: 'csv', path: 'r', time: { column: 't' }, delimeter: ';' } },
+      /there is no key source\.delimeter; did you mean "delimiter"\?/
+    ],
+    [
+      'a misspelt key of its time',
+      { source: { type: 'csv', path: 'r', time: { column: 't', zones: 'UTC' } } },
+      /there is no key source\.time\.zones; did you mean "zone"\?/
+    ],
+    ['a key of another source', { source: { type: 'system', seed: 1 } }, /there is no key source\.seed/],
+    [
+      'a misspelt key with defaults around it',
+      { publish: { backoff: { mx: '5m' } } },
+      /there is no key publish\.backoff\.mx; did you mean "max"\?/
+    ],
+    ['an unknown source', { source: { type: 'cvs' } }, /there is no source\.type "cvs"; did you mean "csv"\?/],
+    ['no source type', { source: {} }, /source\.type is missing; there are: system, csv, simulated/],
+    ['no gateway', { gateway: undefined }, /gateway is missing/],
+    ['a device ID with a slash', { device_id: 'a/b' }, /device_id: must be 1 to 64 letters/],
+    ['a URL of another kind', { gateway: { url: 'http://x' } }, /gateway\.url: write mqtt:\/\/HOST:PORT/],
+    ['a URL without a host', { gateway: { url: 'localhost:1883' } }, /gateway\.url: write mqtt:\/\/HOST:PORT/],
+    ['an unknown profile', { profile: 'hst' }, /no built-in profile "hst"; did you mean "host"\?/],
+    ['two profiles', { profile_file: 'p.yaml' }, /a built-in profile, or a profile_file, and not both/],
+    ['no profile', { profile: undefined }, /a built-in profile, or a profile_file, and not both/],
+    ['a size without a unit that is known', { publish: { batch_bytes: '64kb' } }, /publish\.batch_bytes: write a number and KiB/],
+    [
+      'a batch larger than the wire takes',
+      { publish: { batch_bytes: '1MiB' } },
+      /publish\.batch_bytes: must be between 256 and 122880 bytes/
+    ],
+    ['a duration without unit', { interval: '5' }, /interval: write a number and ms, s, m, h or d/],
+    ['an interval of nothing', { interval: '0s' }, /interval: must be at least 10 ms/],
+    [
+      'a zone that does not exist',
+      { source: { type: 'csv', path: 'r', time: { column: 't', zone: 'Europe/Berlinn' } } },
+      /source\.time\.zone: is no IANA time zone/
+    ],
+    ['a backoff upside down', { publish: { backoff: { min: '2s', max: '1s' } } }, /publish\.backoff: min must not be above max/],
+    ['a durability that is not built', { buffer: { path: 'b', durability: 'spill' } }, /buffer\.durability: must be strict/],
+    [
+      'a speed that is no number',
+      { source: { type: 'csv', path: 'r', time: { column: 't' }, speed: 'fast' } },
+      /source\.speed: must be max, or a factor/
+    ]
+  ])('with %s is refused', async (_, changes, message) => {
+    await expect(read(changes)).rejects.toThrow(message)
+    await expect(read(changes)).rejects.toThrow(ConfigError)
+  })
+
+  test('that is no YAML, or nothing, is refused', async () => {
+    await expect(readConfig(await write('a: [1'))).rejects.toThrow(/is no valid YAML/)
+    await expect(readConfig(await write(''))).rejects.toThrow(ConfigError)
+  })
+
+  test('may name a profile of its own, which is checked too', async () => {
+    const folder = await temporaryFolder()
+    await writeFile(join(folder, 'agent.yaml'), stringify({ ...MINIMAL, profile: undefined, profile_file: 'p.yaml' }))
+    await writeFile(join(folder, 'p.yaml'), stringify({ name: 'mine', interval: '5m', metrics: [{ name: 'cpu_used' }] }))
+    expect(await readConfig(join(folder, 'agent.yaml'))).toMatchObject({ profile: { name: 'mine' }, intervalMs: 300_000 })
+    await writeFile(join(folder, 'p.yaml'), stringify({ name: 'mine', intervall: '5m', metrics: [{ name: 'cpu_used' }] }))
+    await expect(readConfig(join(folder, 'agent.yaml'))).rejects.toThrow(
+      /p\.yaml: interval is missing; there is no key intervall; did you mean "interval"\?/
+    )
+  })
+
+  test('whose profile the source cannot fill is refused', async () => {
+    const config = await read({ profile: 'rotating-machine' })
+    await expect(openSource(config, false)).rejects.toThrow(
+      /the system source gives no metric of profile rotating-machine; it gives: cpu_used/
+    )
+  })
+})
+
+test('sizes are whole numbers with a unit', () => {
+  expect(['1B', '64KiB', '2MB', '1GiB'].map(sizeBytes)).toEqual([1, 65_536, 2_000_000, 1_073_741_824])
+  expect(() => sizeBytes('1.5MiB')).toThrow(RangeError)
+})
+
+test('a URL is logged without user and password', () => {
+  expect(withoutSecrets('mqtt://user:p%40ss@host:1883')).toBe('mqtt://host:1883')
+})
