@@ -3,11 +3,11 @@
  * system calls is looked at: an fsync has returned before what depends on it begins.
  */
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import mqtt from 'mqtt'
 import type { IPublishPacket } from 'mqtt-packet'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '../kit/free-port.js'
 import { CLI, run, runToEnd, startGateway } from '../kit/processes.js'
 import { hasStrace, packetsOf, readTrace, type SystemCall, straceTo } from '../kit/strace.js'
 import { tempDir } from '../kit/temp-dir.js'
@@ -135,12 +135,4 @@ function expectDeleteAfterPuback(calls: readonly SystemCall[], wal: string): voi
   }
   const firstAck = acks.find(({ call }) => call.begin > publishes[0].call.end)!
   expect(writes.filter(write => write.begin > firstAck.call.end).length).toBeGreaterThan(0)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }

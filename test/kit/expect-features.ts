@@ -1,7 +1,7 @@
 import { type Profile, profileSchema } from '@tidemark/protocol'
 import { expect } from 'vitest'
 import type { Row } from './flush-rows.js'
-import { naiveFeatures, type NaiveRow } from './naive-features.js'
+import { type NaiveRow, naiveFeatures } from './naive-features.js'
 
 /** Every aggregate, over metrics of every numeric type, with two hops besides the row's own. */
 export const EVERYTHING: Profile = profileSchema.parse({
@@ -9,7 +9,11 @@ export const EVERYTHING: Profile = profileSchema.parse({
   interval: '7s',
   hop: '2m',
   corrections: '15m',
-  metrics: [{ name: 'level', min: -1e6, max: 1e6 }, { name: 'pulses', type: 'int', min: 0 }, { name: 'open', type: 'bool' }],
+  metrics: [
+    { name: 'level', min: -1e6, max: 1e6 },
+    { name: 'pulses', type: 'int', min: 0 },
+    { name: 'open', type: 'bool' }
+  ],
   features: [
     { name: 'level_mean_6m', metric: 'level', aggregate: 'mean', window: '6m' },
     { name: 'level_std_6m', metric: 'level', aggregate: 'std', window: '6m' },
@@ -30,7 +34,12 @@ export const EVERYTHING: Profile = profileSchema.parse({
 })
 
 /** Expects that `latest`, rows at their latest revision, are what `readings` give; save those that `isForRepair` names. */
-export function expectFeatures(profile: Profile, readings: readonly Row[], latest: readonly Row[], isForRepair = (_asOfMs: number) => false): void {
+export function expectFeatures(
+  profile: Profile,
+  readings: readonly Row[],
+  latest: readonly Row[],
+  isForRepair = (_asOfMs: number) => false
+): void {
   const byAsOf = new Map(latest.map(row => [row.as_of as number, row]))
   const naive = naiveFeatures(profile, readings)
   for (const expected of naive) {

@@ -80,7 +80,9 @@ function naiveFeature(spec: FeatureSpec, profile: Profile, readings: readonly Ro
     case 'mean':
       return near(mean)
     case 'std':
-      return n < 2 ? { value: null, tolerance: 0 } : near(Math.sqrt(values.reduce((total, value) => total + (value - mean) ** 2, 0) / (n - 1)))
+      return n < 2
+        ? { value: null, tolerance: 0 }
+        : near(Math.sqrt(values.reduce((total, value) => total + (value - mean) ** 2, 0) / (n - 1)))
     case 'sum':
       return near(sum)
     case 'min':

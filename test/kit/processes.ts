@@ -34,7 +34,11 @@ export interface RunOptions {
 /** Starts a command of a package; kills it when the test has finished. */
 export function run(cli: string, args: readonly string[], { env = {}, under = [], cwd }: RunOptions = {}): Running {
   const [program, ...rest] = [...under, process.execPath, cli, ...args]
-  const child = spawn(program, rest, { env: { ...process.env, NO_COLOR: '1', ...env }, stdio: ['ignore', 'pipe', 'pipe'], ...(cwd === undefined ? {} : { cwd }) })
+  const child = spawn(program, rest, {
+    env: { ...process.env, NO_COLOR: '1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd === undefined ? {} : { cwd })
+  })
   let stdout = ''
   let stderr = ''
   child.stdout!.on('data', chunk => (stdout += chunk))
@@ -63,7 +67,11 @@ export interface RunningGateway extends Running {
 export const QUICK = { flush: { interval: '200ms', small_hour_wait: '0ms', snapshot_every: 1 } }
 
 /** A gateway on free ports, once it is ready. `config` is what the YAML file says (JSON is YAML). */
-export async function startGateway(dataDir: string, config: object = QUICK, options: RunOptions & { mqttPort?: number } = {}): Promise<RunningGateway> {
+export async function startGateway(
+  dataDir: string,
+  config: object = QUICK,
+  options: RunOptions & { mqttPort?: number } = {}
+): Promise<RunningGateway> {
   const file = join(dataDir, '..', `${dataDir.split('/').at(-1)}.yaml`)
   writeFileSync(file, JSON.stringify(config))
   const args = ['start', '--config', file, '--data-dir', dataDir, '--mqtt', `127.0.0.1:${options.mqttPort ?? 0}`, '--http', '127.0.0.1:0']
@@ -92,7 +100,11 @@ export async function startGateway(dataDir: string, config: object = QUICK, opti
 }
 
 /** Runs a command to its end. */
-export async function runToEnd(cli: string, args: readonly string[], options: RunOptions = {}): Promise<{ code: number | string; stdout: string; stderr: string }> {
+export async function runToEnd(
+  cli: string,
+  args: readonly string[],
+  options: RunOptions = {}
+): Promise<{ code: number | string; stdout: string; stderr: string }> {
   const running = run(cli, args, options)
   const code = await running.exit
   return { code, stdout: running.stdout(), stderr: running.stderr() }

@@ -1,6 +1,7 @@
 /** Reads what `strace -f -yy -xx` has written: system calls in order, with the paths of their descriptors and their data. */
-import { readFileSync } from 'node:fs'
+
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 
 export interface SystemCall {

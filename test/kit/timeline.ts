@@ -239,7 +239,9 @@ function batchInput(
     seqs: readings.map(({ seq }) => seq),
     eventTimesMs: readings.map(({ eventTimeMs }) => eventTimeMs),
     columns:
-      readings.length === 0 ? [] : profile.metrics.map(metric => columnOf(metric, readings.length, i => metricValue(readings[i], metric.name))),
+      readings.length === 0
+        ? []
+        : profile.metrics.map(metric => columnOf(metric, readings.length, i => metricValue(readings[i], metric.name))),
     tombstones: tombstones.map(tombstone => ({ reason: 'thinned', ...tombstone })),
     ...(clock !== undefined && { clock }),
     ...(endOfStreamSeq !== undefined && { endOfStreamSeq }),

@@ -272,7 +272,7 @@ test('rows are filed by the hour of their event time, the quarantine by ingest t
     readings: [
       { seq: 1, eventTimeMs: at('12:59:59.999') },
       { seq: 2, eventTimeMs: at('13:00') },
-      { seq: 3, eventTimeMs: at('13:00'), values: { temperature: 999 } }
+      { seq: 3, eventTimeMs: at('13:00:00.001'), values: { temperature: 999 } }
     ]
   })
   const { files } = t.drain()
