@@ -51,7 +51,10 @@ const schema = z.strictObject({
   allowed_lateness: duration.prefault('10m'),
   correction_interval: duration.prefault('60s'),
   devices_max: z.int().positive().default(200_000),
-  event_id_bytes_max: z.int().positive().default(8 * 1024 ** 3),
+  event_id_bytes_max: z
+    .int()
+    .positive()
+    .default(8 * 1024 ** 3),
   profiles: z.array(z.string()).default([]),
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info')
 })

@@ -14,7 +14,11 @@ export function lockDataDir(dataDir: string): Database {
     return lock
   } catch (cause) {
     const code = (cause as { code?: string }).code ?? ''
-    if (code === 'SQLITE_BUSY') throw new ConfigError(`a running gateway holds the data folder ${dataDir}: stop it, or choose another --data-dir`, { cause })
-    throw new ConfigError(`cannot write in the data folder ${dataDir} (${(cause as Error).message}): check its owner, or choose another --data-dir`, { cause })
+    if (code === 'SQLITE_BUSY')
+      throw new ConfigError(`a running gateway holds the data folder ${dataDir}: stop it, or choose another --data-dir`, { cause })
+    throw new ConfigError(
+      `cannot write in the data folder ${dataDir} (${(cause as Error).message}): check its owner, or choose another --data-dir`,
+      { cause }
+    )
   }
 }

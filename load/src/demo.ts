@@ -50,7 +50,9 @@ async function demo(options: DemoOptions): Promise<boolean> {
     const gateway = await startGateway(dir)
     const agents = startAgents(dir, gateway.mqttUrl)
     print(`gateway ${gateway.mqttUrl}, metrics ${gateway.httpUrl}/metrics`)
-    print(`${agents.count} agents (one measures this machine) and ${options.devices} simulated devices send for ${options.for}; Ctrl-C ends early and cleanly`)
+    print(
+      `${agents.count} agents (one measures this machine) and ${options.devices} simulated devices send for ${options.for}; Ctrl-C ends early and cleanly`
+    )
     const fleet = await playFleet(gateway.mqttUrl, gateway.httpUrl, Number(options.devices), forMs, agents.count)
     await agents.stop()
     await gateway.stop()
@@ -61,9 +63,14 @@ async function demo(options: DemoOptions): Promise<boolean> {
     const ok = ledger.ok && verified.ok && fleet.unacked === 0
     if (options.json !== undefined) {
       const { sampled, archived, quarantined, shed, buffered, missing, duplicates } = ledger.total
-      writeFileSync(options.json, `${JSON.stringify({ sampled, archived, quarantined, shed, buffered, missing, duplicates, ok }, null, 2)}\n`)
+      writeFileSync(
+        options.json,
+        `${JSON.stringify({ sampled, archived, quarantined, shed, buffered, missing, duplicates, ok }, null, 2)}\n`
+      )
     }
-    print(`\nThe archive ${options.keep === undefined ? 'was' : 'is'} in ${join(gateway.dataDir, 'archive')}${options.keep === undefined ? '; --keep DIR keeps it' : ''}`)
+    print(
+      `\nThe archive ${options.keep === undefined ? 'was' : 'is'} in ${join(gateway.dataDir, 'archive')}${options.keep === undefined ? '; --keep DIR keeps it' : ''}`
+    )
     print(ok ? 'ok: every reading is accounted for, exactly once' : 'NOT OK: see above')
     return ok
   } finally {
@@ -84,7 +91,9 @@ async function playFleet(url: string, httpUrl: string, devices: number, forMs: n
     )
   }, METRICS_MS)
   try {
-    return await runFleet({ url, devices, intervalMs: INTERVAL_MS, forMs, rates: RATES, signal: stop.signal }, progress => view.show(progress, agents, metrics))
+    return await runFleet({ url, devices, intervalMs: INTERVAL_MS, forMs, rates: RATES, signal: stop.signal }, progress =>
+      view.show(progress, agents, metrics)
+    )
   } finally {
     clearInterval(polling)
     view.end()

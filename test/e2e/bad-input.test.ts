@@ -51,14 +51,22 @@ async function connect(gateway: RunningGateway, clientId: string): Promise<MqttC
 }
 
 /** Sends what is bad, then what is good: the first must be in the quarantine with its bytes, the second in the archive. */
-async function expectQuarantined(payload: Buffer, kind: 'batch' | 'json', reason: string, readings: number): Promise<Record<string, unknown>[]> {
+async function expectQuarantined(
+  payload: Buffer,
+  kind: 'batch' | 'json',
+  reason: string,
+  readings: number
+): Promise<Record<string, unknown>[]> {
   const gateway = await startGateway(`${tempDir()}/data`)
   const client = await connect(gateway, 'press-1')
   await client.publishAsync(`tm/1/press-1/${kind}`, payload, { qos: 1 })
   await client.publishAsync('tm/1/press-1/batch', batch(), { qos: 1 })
   await client.endAsync()
   expect(await gateway.stop()).toBe(0)
-  const rows = await query(gateway.dataDir, 'SELECT reason, detail, accounted, seq, lower(hex(payload)) AS payload FROM quarantine ORDER BY seq')
+  const rows = await query(
+    gateway.dataDir,
+    'SELECT reason, detail, accounted, seq, lower(hex(payload)) AS payload FROM quarantine ORDER BY seq'
+  )
   expect(rows.map(row => row.reason)).toEqual(new Array(readings).fill(reason))
   for (const row of rows) expect(row.payload).toBe(payload.toString('hex'))
   expect(await query(gateway.dataDir, 'SELECT count(*)::INT AS n FROM readings')).toEqual([{ n: 1 }])
@@ -70,7 +78,12 @@ test('bytes that are no batch are quarantined as undecodable', async () => {
 })
 
 test('a batch with damaged columns is accounted reading by reading', async () => {
-  const rows = await expectQuarantined(batch({ rows: [GOOD, GOOD, GOOD], columns: columns => columns.pop() }), 'batch', 'columns-damaged', 3)
+  const rows = await expectQuarantined(
+    batch({ rows: [GOOD, GOOD, GOOD], columns: columns => columns.pop() }),
+    'batch',
+    'columns-damaged',
+    3
+  )
   expect(rows.map(row => [Number(row.seq), row.accounted])).toEqual([
     [1, true],
     [2, true],
@@ -123,7 +136,14 @@ test('an opaque event ID is archived once, whatever comes with it the second tim
   const client = await connect(gateway, 'plc-1')
   const reading = { event_id: 'shift-1/42', event_time: Date.now() - 5000, profile: 'rotating-machine', temperature: 20, vibration: 1 }
   await client.publishAsync('tm/1/plc-1/json', JSON.stringify(reading), { qos: 1 })
-  await client.publishAsync('tm/1/plc-1/json', JSON.stringify([{ ...reading, temperature: 30 }, { ...reading, event_id: 'shift-1/43' }]), { qos: 1 })
+  await client.publishAsync(
+    'tm/1/plc-1/json',
+    JSON.stringify([
+      { ...reading, temperature: 30 },
+      { ...reading, event_id: 'shift-1/43' }
+    ]),
+    { qos: 1 }
+  )
   await client.endAsync()
   await gateway.stop()
   const rows = await query(gateway.dataDir, 'SELECT event_id, temperature FROM readings ORDER BY event_id')

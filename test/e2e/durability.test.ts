@@ -85,7 +85,10 @@ describe('the agent', () => {
     const dir = tempDir()
     const port = await freePort()
     const notes = Array.from({ length: 24 }, (_, i) => `note-${i}-${'klmnopqrst'[i % 10].repeat(8)}`)
-    writeFileSync(join(dir, 'notes.csv'), `time,note\n${notes.map((note, i) => `2026-01-01T00:00:${String(i).padStart(2, '0')}Z,${note}\n`).join('')}`)
+    writeFileSync(
+      join(dir, 'notes.csv'),
+      `time,note\n${notes.map((note, i) => `2026-01-01T00:00:${String(i).padStart(2, '0')}Z,${note}\n`).join('')}`
+    )
     writeFileSync(join(dir, 'profile.yaml'), 'name: logbook\ninterval: 1s\nmetrics: [{ name: note, type: string, max: 64 }]\n')
     const config = {
       device_id: 'logbook-1',

@@ -11,7 +11,8 @@ import { tempDir } from '../kit/temp-dir.js'
 import { until } from '../kit/until.js'
 
 beforeAll(() => {
-  if (spawnSync('mosquitto_pub', ['--version']).error) throw new Error('these tests need mosquitto: apt-get install mosquitto mosquitto-clients')
+  if (spawnSync('mosquitto_pub', ['--version']).error)
+    throw new Error('these tests need mosquitto: apt-get install mosquitto mosquitto-clients')
 })
 
 /** Runs a program that ends by itself. */
@@ -21,9 +22,21 @@ function program(name: string, args: readonly string[]): { status: number | null
 
 test('mosquitto_pub sends JSON readings that end up in the archive', async () => {
   const gateway = await startGateway(join(tempDir(), 'data'))
-  const reading = (id: number) => JSON.stringify({ event_id: `m-${id}`, event_time: Date.now(), profile: 'rotating-machine', temperature: 20 + id, vibration: 1 })
+  const reading = (id: number) =>
+    JSON.stringify({ event_id: `m-${id}`, event_time: Date.now(), profile: 'rotating-machine', temperature: 20 + id, vibration: 1 })
   for (const id of [1, 2, 2]) {
-    const sent = program('mosquitto_pub', ['-p', String(gateway.mqttPort), '-i', 'plc-7', '-q', '1', '-t', 'tm/1/plc-7/json', '-m', reading(id)])
+    const sent = program('mosquitto_pub', [
+      '-p',
+      String(gateway.mqttPort),
+      '-i',
+      'plc-7',
+      '-q',
+      '1',
+      '-t',
+      'tm/1/plc-7/json',
+      '-m',
+      reading(id)
+    ])
     expect(sent.status).toBe(0)
   }
   await gateway.stop()
@@ -36,7 +49,9 @@ test('mosquitto_pub sends JSON readings that end up in the archive', async () =>
 test('mosquitto_pub with QoS 2 is archived once', async () => {
   const gateway = await startGateway(join(tempDir(), 'data'))
   const reading = JSON.stringify({ event_id: 'q2', event_time: Date.now(), profile: 'rotating-machine', temperature: 20, vibration: 1 })
-  expect(program('mosquitto_pub', ['-p', String(gateway.mqttPort), '-i', 'plc-7', '-q', '2', '-t', 'tm/1/plc-7/json', '-m', reading]).status).toBe(0)
+  expect(
+    program('mosquitto_pub', ['-p', String(gateway.mqttPort), '-i', 'plc-7', '-q', '2', '-t', 'tm/1/plc-7/json', '-m', reading]).status
+  ).toBe(0)
   await gateway.stop()
   expect(await query(gateway.dataDir, 'SELECT event_id FROM readings')).toEqual([{ event_id: 'q2' }])
 })
@@ -46,7 +61,8 @@ test('mosquitto_sub sees the birth of an agent, retained, and its death when it 
   const gateway = await startGateway(join(dir, 'data'))
   const agent = run(CLI.agent, ['start', '--config', agentConfig(dir, gateway.mqttUrl)])
   await until('the agent to connect', async () => (await gateway.metric('tidemark_connections')) === 1)
-  const status = () => program('mosquitto_sub', ['-p', String(gateway.mqttPort), '-i', 'dashboard', '-t', 'tm/1/press-1/status', '-C', '1', '-W', '5']).stdout
+  const status = () =>
+    program('mosquitto_sub', ['-p', String(gateway.mqttPort), '-i', 'dashboard', '-t', 'tm/1/press-1/status', '-C', '1', '-W', '5']).stdout
   const birth = await until('a birth', () => JSON.parse(status() || 'null'))
   expect(birth).toMatchObject({ state: 'online', profiles: [{ name: 'rotating-machine', version: 1 }] })
   agent.child.kill('SIGKILL')

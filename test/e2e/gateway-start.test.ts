@@ -45,7 +45,12 @@ test('a taken port is refused', async () => {
   })
   await new Promise(resolve => server.once('listening', resolve))
   const { port } = server.address() as { port: number }
-  await expectRefusal(['--data-dir', join(tempDir(), 'data'), '--mqtt', `127.0.0.1:${port}`, '--http', '127.0.0.1:0'], String(port), 'taken', '--mqtt')
+  await expectRefusal(
+    ['--data-dir', join(tempDir(), 'data'), '--mqtt', `127.0.0.1:${port}`, '--http', '127.0.0.1:0'],
+    String(port),
+    'taken',
+    '--mqtt'
+  )
 })
 
 test('a folder that cannot be written is refused', async () => {

@@ -1,4 +1,5 @@
 /** A small batch to start from, and what must be true of whatever a decoder gives. */
+import { Encoder } from '@msgpack/msgpack'
 import { type Batch, type BatchInput, columnsOf, type Profile, profileSchema, type Value } from '@tidemark/protocol'
 import { expect } from 'vitest'
 
@@ -41,6 +42,26 @@ export function mixedInput(change: Partial<BatchInput> = {}): BatchInput {
     extra: [{ name: 'firmware', values: ['1.2', null, 3] }],
     ...change
   }
+}
+
+const encoder = new Encoder()
+/** The header of readings 7, 8 and 9 of `MIXED`; the oldest held seq is 5, the highest sampled 16. */
+export const HEADER = [1, 'mixed', 1, 42, 2, 10, 9, 7, 1_700_000_000_000, 3]
+export const COLUMNS = [[2050, 1, null], null, 1480, true, 'hall 1']
+
+/** A payload put together by hand. */
+export function payloadOf(header: unknown, body: unknown): Uint8Array {
+  return Uint8Array.from([...encoder.encode(header), ...encoder.encode(body)])
+}
+
+/** `HEADER` with one element changed. */
+export function headerWith(index: number, value: unknown): unknown[] {
+  return HEADER.map((element, i) => (i === index ? value : element))
+}
+
+/** Bytes, one behind the other. */
+export function bytes(...parts: (number | number[] | Uint8Array)[]): Uint8Array {
+  return Uint8Array.from(parts.flatMap(part => (typeof part === 'number' ? [part] : [...part])))
 }
 
 /** What holds of any batch, wherever its bytes came from. */

@@ -28,7 +28,9 @@ export function addStartCommand(program: Command): void {
 function refuseOpenListeners(config: Config): void {
   for (const name of ['mqtt', 'http'] as const) {
     if (isLoopback(config[name])) continue
-    throw new ConfigError(`${name}: ${config[name].host} can be reached from other machines, and clients are not authenticated: listen on 127.0.0.1, or say --insecure`)
+    throw new ConfigError(
+      `${name}: ${config[name].host} can be reached from other machines, and clients are not authenticated: listen on 127.0.0.1, or say --insecure`
+    )
   }
 }
 

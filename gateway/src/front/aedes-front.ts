@@ -9,7 +9,7 @@ import { decodeStatus, isDeviceId, PAYLOAD_BYTES_MAX, topicOf } from '@tidemark/
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes'
 import type { Logger } from 'pino'
 import type { LogClient } from '../log/log-client.js'
-import { admitPublish, admitSubscription, type Refusal } from './admission.js'
+import { admitPublish, admitSubscription, type Refusal, type UpstreamKind } from './admission.js'
 import { MeteredConnection, PacketTooLargeError } from './metered-connection.js'
 
 export interface FrontCounters {
@@ -70,12 +70,16 @@ export class AedesFront {
       done(null, true)
     }
     broker.authenticate = (client, _username, _password, done) => {
-      if (isDeviceId(client.id)) return done(null, true)
+      if (isDeviceId(client.id)) {
+        done(null, true)
+        return
+      }
       this.refuse('client-id', client, { message: 'the client ID is no device ID: use 1 to 64 of A-Z a-z 0-9 . _ -' })
       done(Object.assign(new Error('client ID refused'), { returnCode: IDENTIFIER_REJECTED }) as AuthenticateError, false)
     }
     broker.authorizePublish = (client, packet, done) => this.publish(client, packet, done)
-    broker.authorizeSubscribe = (client, subscription, done) => done(null, admitSubscription(client.id, subscription.topic) ? subscription : null)
+    broker.authorizeSubscribe = (client, subscription, done) =>
+      done(null, admitSubscription(client.id, subscription.topic) ? subscription : null)
     const onError = (client: Client, error: Error) => this.logger.debug({ client: client.id, error: error.message }, 'connection ended')
     broker.on('clientError', onError)
     broker.on('connectionError', onError)
@@ -99,7 +103,14 @@ export class AedesFront {
 
   /** Tells a device something on its ack topic. */
   tell(deviceId: string, message: object): void {
-    const packet = { cmd: 'publish' as const, topic: topicOf(deviceId, 'ack'), payload: Buffer.from(JSON.stringify(message)), qos: 1 as const, dup: false, retain: false }
+    const packet = {
+      cmd: 'publish' as const,
+      topic: topicOf(deviceId, 'ack'),
+      payload: Buffer.from(JSON.stringify(message)),
+      qos: 1 as const,
+      dup: false,
+      retain: false
+    }
     this.broker.publish(packet, () => {})
   }
 
@@ -120,28 +131,40 @@ export class AedesFront {
     })
     const connection = new MeteredConnection(socket, PAYLOAD_BYTES_MAX + PACKET_OVERHEAD_BYTES)
     connection.on('error', error => {
-      if (error instanceof PacketTooLargeError) this.refuse('packet-too-large', this.clientOf(connection), { remote: connection.remote, message: error.message })
+      if (error instanceof PacketTooLargeError)
+        this.refuse('packet-too-large', this.clientOf(connection), { remote: connection.remote, message: error.message })
     })
     this.broker.handle(connection)
   }
 
   private publish(client: Client | null, packet: PublishPacket, done: (error?: Error | null) => void): void {
-    if (client === null) return done(null) // our own
+    if (client === null) {
+      done(null) // our own
+      return
+    }
     const payload = packet.payload as Buffer
     const admission = admitPublish(client.id, packet.topic, payload.length)
     if (!admission.ok) {
       this.refuse(admission.refusal, client, { topic: packet.topic.slice(0, 200), bytes: payload.length })
-      return done(new Error(admission.refusal))
+      done(new Error(admission.refusal))
+      return
     }
     if (admission.kind !== 'status') packet.retain = false
-    else if (!this.noteSession(client.id, payload)) return done(new Error('the death of an earlier session'))
+    else if (!this.noteSession(client.id, payload)) {
+      done(new Error('the death of an earlier session'))
+      return
+    }
+    this.append(client, admission.kind, payload, done)
+  }
+
+  private append(client: Client, kind: UpstreamKind, payload: Buffer, done: (error: Error | null) => void): void {
     const startedMs = performance.now()
     const unacked = this.unackedOf(client)
     unacked.count++
     unacked.bytes += payload.length
     this.counters.published++
     if (unacked.count >= UNACKED_MAX || unacked.bytes >= UNACKED_BYTES_MAX || this.log.isFull) this.hold(client, unacked)
-    this.log.append(admission.kind, client.id, payload, error => {
+    this.log.append(kind, client.id, payload, error => {
       unacked.count--
       unacked.bytes -= payload.length
       if (error === null) {
@@ -170,7 +193,11 @@ export class AedesFront {
     return true
   }
 
-  private refuse(refusal: keyof FrontCounters['refused'], client: Client | null, about: { message?: string; topic?: string; bytes?: number; remote?: string }): void {
+  private refuse(
+    refusal: keyof FrontCounters['refused'],
+    client: Client | null,
+    about: { message?: string; topic?: string; bytes?: number; remote?: string }
+  ): void {
     this.counters.refused[refusal]++
     const { message = `refused a publish: ${refusal}`, ...rest } = about
     this.logger.warn({ refusal, client: client?.id?.slice(0, 64), ...rest }, message)

@@ -20,7 +20,9 @@ export function listenHttp({ host, port, metrics, notReady }: HttpOptions): Prom
     const reason = notReady()
     return reason === null ? context.json({ status: 'ready' }) : context.json({ status: 'not ready', reason }, 503)
   })
-  app.get('/metrics', async context => context.text(await metrics.registry.metrics(), 200, { 'content-type': metrics.registry.contentType }))
+  app.get('/metrics', async context =>
+    context.text(await metrics.registry.metrics(), 200, { 'content-type': metrics.registry.contentType })
+  )
   app.notFound(context => context.json({ error: 'there are /healthz, /readyz and /metrics' }, 404))
   return new Promise((resolve, reject) => {
     const server = serve({ fetch: app.fetch, hostname: host, port }, address => {

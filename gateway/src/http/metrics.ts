@@ -58,7 +58,11 @@ export function createMetrics({ front, log, pipeline }: Measured): Metrics {
   gauge('committed_entry', 'The last entry whose flush is committed.', () => pipeline.stats?.committedEntry ?? 0)
   gauge('devices', 'Devices known.', () => processor()?.devices ?? 0)
   gauge('idle_devices', 'Devices silent for longer than the idle timeout.', () => processor()?.idleDevices ?? 0)
-  gauge('fleet_watermark_seconds', 'The least watermark of devices that are not idle, Unix time.', () => (processor()?.fleetWatermarkMs ?? 0) / 1000)
+  gauge(
+    'fleet_watermark_seconds',
+    'The least watermark of devices that are not idle, Unix time.',
+    () => (processor()?.fleetWatermarkMs ?? 0) / 1000
+  )
   counter('readings_archived_total', 'Readings archived.', () => processor()?.archived ?? 0)
   counter('readings_late_total', 'Of them: late.', () => processor()?.late ?? 0)
   counter('readings_duplicate_total', 'Readings dropped: seen before.', () => processor()?.duplicates ?? 0)
@@ -70,8 +74,20 @@ export function createMetrics({ front, log, pipeline }: Measured): Metrics {
   counter('files_total', 'Parquet files written since this process started.', () => pipeline.stats?.files ?? 0)
   counter('file_bytes_total', 'Bytes of Parquet written since this process started.', () => pipeline.stats?.fileBytes ?? 0)
   labelled(registry, 'readings_quarantined_total', 'Quarantined, by reason.', 'reason', () => processor()?.rejects ?? {})
-  labelled(registry, 'publishes_refused_total', 'Publishes and connections that the front has refused, by refusal.', 'refusal', () => front.refused)
-  labelled(registry, 'unknown_fields_total', 'Fields that no profile names, by profile and field.', 'field', () => processor()?.unknownFields ?? {})
+  labelled(
+    registry,
+    'publishes_refused_total',
+    'Publishes and connections that the front has refused, by refusal.',
+    'refusal',
+    () => front.refused
+  )
+  labelled(
+    registry,
+    'unknown_fields_total',
+    'Fields that no profile names, by profile and field.',
+    'field',
+    () => processor()?.unknownFields ?? {}
+  )
   return { registry, observePuback: milliseconds => puback.observe(milliseconds / 1000) }
 }
 

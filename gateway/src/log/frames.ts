@@ -42,7 +42,8 @@ export function* readFrames(entry: Uint8Array): Generator<Frame> {
     const kind = KINDS.get(bytes[at])
     const behindId = at + 2 + bytes[at + 1]
     const end = behindId + 4 <= bytes.length ? behindId + 4 + bytes.readUInt32LE(behindId) : Number.POSITIVE_INFINITY
-    if (kind === undefined || end > bytes.length) throw new Error(`the log holds an entry that is no list of frames (byte ${at} of ${bytes.length})`)
+    if (kind === undefined || end > bytes.length)
+      throw new Error(`the log holds an entry that is no list of frames (byte ${at} of ${bytes.length})`)
     yield { kind, deviceId: bytes.toString('latin1', at + 2, behindId), payload: entry.subarray(behindId + 4, end) }
     at = end
   }

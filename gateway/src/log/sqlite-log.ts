@@ -21,7 +21,9 @@ export class SqliteLog {
     this.insert = this.db.prepare<[number, number, Uint8Array]>('INSERT INTO entries VALUES (?, ?, ?)')
     this.remove = this.db.prepare<[number]>('DELETE FROM entries WHERE entry <= ?')
     this.first = this.db.prepare<[], { entry: number | null }>('SELECT min(entry) AS entry FROM entries')
-    const last = this.db.prepare<[], { entry: number; ingestMs: number }>('SELECT entry, ingest_ms AS ingestMs FROM entries ORDER BY entry DESC LIMIT 1').get()
+    const last = this.db
+      .prepare<[], { entry: number; ingestMs: number }>('SELECT entry, ingest_ms AS ingestMs FROM entries ORDER BY entry DESC LIMIT 1')
+      .get()
     this.lastEntry = last?.entry ?? 0
     this.lastIngestMs = last?.ingestMs ?? 0
   }

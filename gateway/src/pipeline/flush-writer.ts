@@ -14,7 +14,15 @@ const RETRY_MS = 2000
 const OUTSTANDING_MAX = 2
 
 export class FlushWriter {
-  readonly totals = { committedEntry: 0, flushes: 0, files: 0, fileRows: 0, fileBytes: 0, snapshots: 0, archiveError: null as string | null }
+  readonly totals = {
+    committedEntry: 0,
+    flushes: 0,
+    files: 0,
+    fileRows: 0,
+    fileBytes: 0,
+    snapshots: 0,
+    archiveError: null as string | null
+  }
   private readonly outstanding = new Set<Promise<void>>()
   private failure: Error | null = null
 
@@ -83,7 +91,8 @@ function buffersOf(flush: Flush): ArrayBuffer[] {
   const buffers: ArrayBuffer[] = []
   for (const file of flush.files) {
     for (const { values } of file.columns) {
-      if ((values instanceof Float64Array || values instanceof Int32Array) && values.buffer instanceof ArrayBuffer) buffers.push(values.buffer)
+      if ((values instanceof Float64Array || values instanceof Int32Array) && values.buffer instanceof ArrayBuffer)
+        buffers.push(values.buffer)
     }
   }
   return buffers

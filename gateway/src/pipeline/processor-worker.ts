@@ -108,11 +108,15 @@ class Tail {
 function checkLog(log: SqliteLogReader, dataDir: string, lastEntry: number, processorEntry: number, committedEntry: number): void {
   const needed = Math.max(processorEntry, committedEntry)
   if (lastEntry < needed) {
-    throw new Error(`the log in ${dataDir} ends at entry ${lastEntry}, the archive at ${needed}: log.sqlite was removed or is older than the archive; restore it`)
+    throw new Error(
+      `the log in ${dataDir} ends at entry ${lastEntry}, the archive at ${needed}: log.sqlite was removed or is older than the archive; restore it`
+    )
   }
   const first = log.firstEntry
   if (first !== null && first > processorEntry + 1) {
-    throw new Error(`the log in ${dataDir} begins with entry ${first}, but no snapshot holds what came before: restore the folder snapshots/`)
+    throw new Error(
+      `the log in ${dataDir} begins with entry ${first}, but no snapshot holds what came before: restore the folder snapshots/`
+    )
   }
 }
 

@@ -37,7 +37,12 @@ export async function startGateway(dir: string): Promise<RunningGateway> {
 export function startAgents(dir: string, mqttUrl: string): { readonly count: number; stop(): Promise<void> } {
   const configs = [
     { device_id: 'this-machine', profile: 'host', source: { type: 'system' }, interval: '1s' },
-    ...[1, 2, 3].map(seed => ({ device_id: `press-${seed}`, profile: 'rotating-machine', source: { type: 'simulated', seed }, interval: '1s' }))
+    ...[1, 2, 3].map(seed => ({
+      device_id: `press-${seed}`,
+      profile: 'rotating-machine',
+      source: { type: 'simulated', seed },
+      interval: '1s'
+    }))
   ]
   const children = configs.map(config => {
     const path = join(dir, `${config.device_id}.yaml`)

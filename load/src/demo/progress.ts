@@ -11,7 +11,15 @@ export class DemoProgress {
 
   constructor(private readonly stream: NodeJS.WriteStream) {
     this.bar = stream.isTTY
-      ? new SingleBar({ stream, format: '{bar} {percentage}% {line}', barsize: 16, barCompleteChar: '█', barIncompleteChar: '░', hideCursor: true, linewrap: false })
+      ? new SingleBar({
+          stream,
+          format: '{bar} {percentage}% {line}',
+          barsize: 16,
+          barCompleteChar: '█',
+          barIncompleteChar: '░',
+          hideCursor: true,
+          linewrap: false
+        })
       : null
     this.bar?.start(1000, 0, { line: 'starting' })
   }
@@ -21,7 +29,11 @@ export class DemoProgress {
     if (this.bar !== null) this.bar.update(Math.round(fleet.share * 1000), { line })
     else if (performance.now() - this.shownMs >= LINE_MS) {
       this.shownMs = performance.now()
-      this.stream.write(`${Math.round(fleet.share * 100).toString().padStart(3)}% ${line}\n`)
+      this.stream.write(
+        `${Math.round(fleet.share * 100)
+          .toString()
+          .padStart(3)}% ${line}\n`
+      )
     }
   }
 

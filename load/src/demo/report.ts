@@ -27,7 +27,10 @@ const QUERIES: readonly (readonly [string, string])[] = [
     'Features, their latest revision',
     'SELECT device_id, as_of, revision, event_count, round(temp_mean_1h, 3) AS temp_mean_1h, round(temp_std_1h, 4) AS temp_std_1h, vibration_max_1h, temp_anomaly, vibration_spike FROM features_rotating_machine ORDER BY vibration_max_1h DESC LIMIT 5'
   ],
-  ['What was quarantined, and why', 'SELECT reason, count(*) AS rows, min(detail) AS example FROM quarantine GROUP BY reason ORDER BY rows DESC']
+  [
+    'What was quarantined, and why',
+    'SELECT reason, count(*) AS rows, min(detail) AS example FROM quarantine GROUP BY reason ORDER BY rows DESC'
+  ]
 ]
 
 export function readLedger(dataDir: string): { total: LedgerTotal; ok: boolean } {
@@ -43,7 +46,9 @@ export function printReport(dataDir: string, ledger: { total: LedgerTotal; ok: b
   print(`  ${'sampled'.padEnd(12)}${number(total.sampled)}   ${ledger.ok ? 'balanced for every device and epoch' : 'DOES NOT BALANCE'}`)
   print(`  duplicates dropped ${total.duplicates}, late ${total.late}, doubled ${total.doubled}`)
   print(`\nThe archive against the simulator's function: ${verified.ok ? 'equal' : 'NOT EQUAL'}`)
-  print(`  ${verified.archived} of ${verified.expected} readings, ${verified.missing} missing, ${verified.doubled} doubled, ${verified.different} different`)
+  print(
+    `  ${verified.archived} of ${verified.expected} readings, ${verified.missing} missing, ${verified.doubled} doubled, ${verified.different} different`
+  )
   print(`  ${verified.quarantined} of ${verified.quarantinedExpected} quarantined as they must be`)
   for (const [title, sql] of QUERIES) {
     print(`\n${title}\n  $ tidemark-gateway sql --data-dir ${dataDir} "${sql}"`)
