@@ -36,7 +36,7 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
     {
       onFailure: fail,
       onTruncate: throughEntry => log.truncate(throughEntry),
-      onStats: () => regulate(log, pipeline),
+      onStats: client => regulate(log, client),
       onNotices: notices => {
         for (const { deviceId, epoch } of notices) front?.tell(deviceId, { epoch_spent: epoch } satisfies Ack)
       }

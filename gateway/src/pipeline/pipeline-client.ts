@@ -7,7 +7,8 @@ import type { FromPipeline, PipelineOptions, PipelineStats, ToPipeline } from '.
 export interface PipelineEvents {
   onNotices(notices: readonly Notice[]): void
   onTruncate(throughEntry: number): void
-  onStats(stats: PipelineStats): void
+  /** `stats` of the client are new. */
+  onStats(client: PipelineClient): void
   /** The processor cannot go on. */
   onFailure(error: Error): void
 }
@@ -76,7 +77,7 @@ export class PipelineClient {
         return
       case 'stats':
         this.stats = message.stats
-        this.events.onStats(message.stats)
+        this.events.onStats(this)
         return
       case 'notices':
         this.events.onNotices(message.notices)

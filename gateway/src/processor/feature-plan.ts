@@ -62,7 +62,7 @@ export interface Plan {
   /** The table and size of the longest window, which `coverage` speaks of. */
   readonly longest: { readonly table: number; readonly windowMs: number }
   readonly intervalMs: number
-  /** How far behind its event time a reading may still count: no row as of later than that is affected, ms. */
+  /** How far behind the end of its hop a reading may count: no row as of later than that is affected, ms. */
   readonly reachMs: number
 }
 
@@ -97,7 +97,7 @@ export function planFeatures(profile: Profile): Plan {
     table: 0,
     windowMs: hopMs
   })
-  const reachMs = hopMs + Math.max(...tables.map(table => table.windowMs + table.hopMs))
+  const reachMs = Math.max(...tables.map(table => table.windowMs + table.hopMs - 2 * hopMs))
   return {
     profile,
     digest: profileDigest(profile),

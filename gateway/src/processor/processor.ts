@@ -153,11 +153,15 @@ export class Processor {
     this.expireEventIds()
   }
 
-  /** Sends a device's corrections, those of features that sent none for at least `intervalMs`. */
+  /**
+   * Sends a device's corrections, those of features that sent none for at least `intervalMs`; and the rows of a profile that came
+   * when the watermark was past them already.
+   */
   private correct(device: Device, intervalMs = 0): void {
     const { state } = this
     let isDirty = false
     for (const features of device.features.values()) {
+      features.advance(device.watermarkMs, state.sinks(device, features))
       if (state.ingestMs - features.correctedAtMs >= intervalMs) features.correct(state.ingestMs, state.sinks(device, features))
       isDirty ||= features.isDirty
     }

@@ -123,11 +123,11 @@ export class State {
   addToFeatures(device: Device, plan: Plan, order: Order, values: Float64Array): void {
     const features = this.featuresOf(device, plan)
     if (features === null) {
-      this.outputs.markRepair(device.deviceId, plan.profile.name, order.timeMs, order.timeMs + plan.reachMs)
+      this.outputs.markRepair(device.deviceId, plan.profile.name, order.timeMs, order.timeMs + plan.hopMs + plan.reachMs)
       return
     }
     features.add(order, features.plan.digest === plan.digest ? values : arranged(values, plan, features.plan), this.sinks(device, features))
-    if (features.isDirty) this.dirty.add(device)
+    if (features.isDirty || order.timeMs < device.watermarkMs) this.dirty.add(device)
   }
 
   /**
