@@ -54,11 +54,13 @@ export class Committer {
     try {
       const isRepeat = this.committed !== null && this.committed.flush.lastEntry === flush.lastEntry
       if (!isRepeat) {
+        // Before anything is cleared away in staging/: its files may be recorded and not renamed yet.
+        if (this.committed !== null) this.publish()
         this.expectNext(flush)
         const files = await this.stage(flush)
         this.catalog.commit(flush, files)
-        crashPoint('commit')
         this.committed = { flush, files }
+        crashPoint('commit')
       }
       return this.publish()
     } catch (error) {

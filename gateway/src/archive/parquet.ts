@@ -87,18 +87,13 @@ export class ParquetWriter {
   private async writeOne({ rows, path }: ParquetFile, strings: readonly string[]): Promise<void> {
     if (isWide(rows)) {
       const expressions = rows.columns.map((column, k) => `${typedColumn(column, k)} AS ${quoteName(column.name)}`)
-      await this.copyWide(
-        new WideSource(rows, strings, await this.orderOf(rows, strings)),
-        `SELECT ${expressions.join(', ')} FROM source()`,
-        path
-      )
+      const source = new WideSource(rows, strings, await this.orderOf(rows, strings))
+      await this.copyWide(source, `SELECT ${expressions.join(', ')} FROM source()`, path, dictionaryOption(rows))
       return
     }
     const { expressions, from, order } = queryOf([rows], strings)
-    await this.pull(
-      new FileSource([rows]),
-      copyStatement(`SELECT ${expressions} FROM ${from} ORDER BY ${order}`, path, dictionaryOption(rows))
-    )
+    const select = `SELECT ${expressions} FROM ${from} ORDER BY ${order}`
+    await this.pull(new FileSource([rows]), copyStatement(select, path, dictionaryOption(rows)))
   }
 
   /** The numbers of the file's rows in their order. */

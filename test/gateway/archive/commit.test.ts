@@ -174,6 +174,16 @@ describe('a flush that the disk refused', () => {
     expect(filesBelow(join(dataDir, 'staging'))).toEqual([])
   })
 
+  test('behind the commit point is finished before the next one, whichever comes', async () => {
+    const { dataDir, committer } = fresh()
+    writeFileSync(join(dataDir, 'archive/raw'), 'a file where a folder belongs')
+    await expect(committer.write(tenth(0))).rejects.toThrow(ArchiveWriteError)
+    await expect(committer.write(tenth(1))).rejects.toThrow(ArchiveWriteError)
+    rmSync(join(dataDir, 'archive/raw'))
+    await committer.write(tenth(1))
+    expect(await archivedSeqs(dataDir)).toEqual(range(1, 20))
+  })
+
   test('says what is wrong and what to do', () => {
     const full = Object.assign(new Error('ENOSPC: no space left on device, fsync'), { code: 'ENOSPC' })
     expect(writeError('/data', full)).toMatchObject({ path: '/data', message: expect.stringMatching('/data.*ENOSPC.*free disk space') })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { serialize } from 'node:v8'
 import { expect, test } from 'vitest'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
+import { readLedger } from '../../../gateway/src/commands/ledger.js'
 import type { Flush } from '../../../gateway/src/processor/flush.js'
 import { filesBelow, flushOf, HOUR_MS, NOON_MS, query, range, readings, temporaryFolder, writeLog } from './kit.js'
 
@@ -87,7 +88,7 @@ const POINTS = [
 ]
 
 for (const { point, times, committed } of POINTS) {
-  test(`killed at any ${point}, the archive holds after recovery exactly what was committed, and in the end everything once`, async () => {
+  test(`killed at any ${point}, the archive shows nothing uncommitted, and holds after recovery exactly what was committed, and in the end everything once`, async () => {
     const whole = await WHOLE()
     for (let k = 1; k <= times; k++) {
       const dataDir = dataFolder()
@@ -98,6 +99,7 @@ for (const { point, times, committed } of POINTS) {
         before.seqs.every(seq => seq <= entries) && before.entries.every(entry => entry <= entries),
         'nothing uncommitted is seen'
       ).toBe(true)
+      expect((await readLedger(dataDir)).total.archived, 'our own tools see all that is committed').toBe(entries)
 
       const recovered = recoverArchive(dataDir, 0, message => expect.unreachable(message))
       expect(recovered.committedEntry, `${point}:${k}`).toBe(entries)
