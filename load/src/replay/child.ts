@@ -51,10 +51,16 @@ export class Child {
     this.process.kill(signal)
   }
 
-  /** An end that nobody asked for, with what the process said last. */
+  /** What it said last, once it has ended. */
+  lastLines(): string {
+    return readFileSync(this.logPath, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n  ')
+  }
+
+  /** An end that nobody asked for. */
   unexpected({ code, signal }: Exit): ReplayError {
-    const said = readFileSync(this.logPath, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n  ')
-    return new ReplayError(`the ${this.name} ended with ${signal ?? `exit code ${code}`}; it said last (${this.logPath}):\n  ${said}`)
+    return new ReplayError(
+      `the ${this.name} ended with ${signal ?? `exit code ${code}`}; it said last (${this.logPath}):\n  ${this.lastLines()}`
+    )
   }
 
   private splitLines(): void {

@@ -3,7 +3,7 @@
  * After each kill, before the next start, the disk is read: what had been in danger.
  */
 import type { Profile } from '@tidemark/protocol'
-import { Child, type Exit } from './child.js'
+import { Child } from './child.js'
 import { type GatewayDisk, readGatewayDisk } from './gateway-disk.js'
 import type { Crash, GatewayPoint } from './kill-plan.js'
 import { ReplayError } from './replay-error.js'
@@ -26,6 +26,7 @@ export interface GatewayOptions {
 }
 
 /** The port may be taken for a moment by another process, since it is a free one that was chosen by the system. */
+const PORT_TAKEN = 'is taken by another process'
 const PORT_RETRIES_MAX = 20
 const PORT_RETRY_MS = 250
 
@@ -104,7 +105,7 @@ export class GatewayUnderKill {
       if (this.isStopping) return
       const exit = await this.child!.exited
       if (exit.signal === 'SIGKILL' && crash !== null) this.noteKill(crash)
-      else if (isPortTaken(exit, wasReady, this.mqttPort) && portRetries++ < PORT_RETRIES_MAX)
+      else if (!wasReady && exit.code === 2 && this.child!.lastLines().includes(PORT_TAKEN) && portRetries++ < PORT_RETRIES_MAX)
         await new Promise(resolve => setTimeout(resolve, PORT_RETRY_MS))
       else throw this.child!.unexpected(exit)
     }
@@ -144,10 +145,6 @@ export class GatewayUnderKill {
     this.kills.push(kill)
     this.options.onKill(kill)
   }
-}
-
-function isPortTaken({ code }: Exit, wasReady: boolean, port: number): boolean {
-  return code === 2 && !wasReady && port !== 0
 }
 
 /** Of the line that says that the gateway serves; null for others. */

@@ -111,5 +111,5 @@ for (const { point, times, committed } of POINTS) {
       expect(await runWriter(dataDir)).toBeNull()
       expect(hexOf(join(dataDir, 'archive')), 'the same bytes as without the kill').toEqual(whole)
     }
-  })
+  }, 120_000)
 }

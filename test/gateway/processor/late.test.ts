@@ -209,11 +209,11 @@ describe('a profile that changes', () => {
     t.batch({ readings: readings(1, '13:00:30', '13:01:10') })
     t.start({}, [])
     t.start({}, [structuredClone(PUMP)])
-    t.batch({ readings: readings(3, '13:02:10') })
+    t.batch({ readings: readings(3, '13:01:20', '13:02:10') })
     t.drain()
     expect(t.features().map(row => [hhmm(row.as_of), row.revision, row.readings_5m])).toEqual([
       ['13:01', 0, 1],
-      ['13:02', 0, 2]
+      ['13:02', 0, 3]
     ])
   })
 })
