@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line of the replay proof: arguments, Ctrl-C, exit codes. 0: proved. 1: not so. 2: something to correct first. */
-import { writeFileSync } from 'node:fs'
+import { accessSync, constants, writeFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { showReplay } from './replay/console.js'
 import { UsageError } from './replay/replay-error.js'
@@ -46,8 +47,18 @@ function count(max: number): (text: string) => number {
   }
 }
 
+/** Said before the replay, not behind it. */
+function expectWritable(folder: string): void {
+  try {
+    accessSync(folder, constants.W_OK)
+  } catch (cause) {
+    throw new UsageError(`cannot write in ${folder} (${(cause as NodeJS.ErrnoException).code}): correct --json`, { cause })
+  }
+}
+
 async function main(): Promise<number> {
   const options = program.parse().opts<Options>()
+  if (options.json !== undefined) expectWritable(dirname(resolve(options.json)))
   const stopping = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
   let shown: ReturnType<typeof showReplay> | null = null

@@ -62,7 +62,7 @@ describe('an agent that is killed', () => {
   test('over and over finishes the recording all the same', async () => {
     const broker = await TestBroker.start()
     const path = await replayConfig(await temporaryFolder(), 3000, broker.url, { publish: { batch_readings: 10, in_flight: 4 } })
-    for (const crash of ['publish:3', 'commit:2', 'puback:4', 'delete:1', 'publish:9', 'puback:1']) {
+    for (const crash of ['commit:2', 'publish:3', 'puback:4', 'delete:1', 'publish:9', 'puback:1']) {
       expect((await run(['start', '--config', path, '--once'], { TIDEMARK_CRASH_AT: crash })).signal).toBe('SIGKILL')
     }
     expect((await run(['start', '--config', path, '--once'])).code).toBe(0)

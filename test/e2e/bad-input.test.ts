@@ -168,7 +168,7 @@ for (const [what, refusal, topic, payload] of REFUSED) {
     const bystander = await connect(gateway, 'press-9')
     const client = await connect(gateway, 'press-1')
     client.on('error', () => {})
-    const closed = new Promise(resolve => client.once('close', resolve))
+    const closed = new Promise<void>(resolve => client.once('close', () => resolve()))
     client.publish(topic, payload(), { qos: 1 })
     await closed
     const line = await until('the refusal in the log', () => gateway.logLines().find(candidate => candidate.refusal === refusal))

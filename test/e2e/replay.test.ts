@@ -89,6 +89,11 @@ test.each([
     ['--csv', 'any.csv', '--profile', 'x', '--profile-file', 'no.yaml'],
     'cannot read the profile no.yaml'
   ],
+  [
+    'a folder for the figures that is not there',
+    ['--csv', 'any.csv', '--profile', 'water-loop', '--json', 'no/such/folder.json'],
+    'correct --json'
+  ],
   ['a number of kills that is none', ['--csv', 'any.csv', '--profile', 'water-loop', '--kills', 'some'], 'give a whole number']
 ])('%s is said in a clear line, with exit code 2', async (_, args, message) => {
   const { code, stderr } = await verifyReplay(...args)

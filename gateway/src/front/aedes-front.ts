@@ -8,7 +8,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { decodeStatus, isDeviceId, PAYLOAD_BYTES_MAX, topicOf } from '@tidemark/protocol'
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes'
 import type { Logger } from 'pino'
-import type { LogClient } from '../log/log-client.js'
+import type { FrameLog } from '../log/frame-log.js'
 import { admitPublish, admitSubscription, type Refusal, type UpstreamKind } from './admission.js'
 import { MeteredConnection, PacketTooLargeError } from './metered-connection.js'
 
@@ -60,7 +60,7 @@ export class AedesFront {
 
   private constructor(
     private readonly broker: Aedes,
-    private readonly log: LogClient,
+    private readonly log: FrameLog,
     private readonly logger: Logger
   ) {
     this.server = createServer({ noDelay: true }, socket => this.accept(socket))
@@ -85,7 +85,7 @@ export class AedesFront {
     broker.on('connectionError', onError)
   }
 
-  static async create(log: LogClient, logger: Logger): Promise<AedesFront> {
+  static async create(log: FrameLog, logger: Logger): Promise<AedesFront> {
     return new AedesFront(await Aedes.createBroker({ drainTimeout: 60_000 }), log, logger)
   }
 

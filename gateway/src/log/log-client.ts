@@ -3,6 +3,7 @@
  * durable. At most one wave is with the worker; the next is packed meanwhile. What waits is bounded by who asks `isFull`.
  */
 import { Worker } from 'node:worker_threads'
+import type { Appended, FrameLog } from './frame-log.js'
 import { type FrameKind, frameBytes, writeFrame } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 
@@ -24,10 +25,7 @@ export class LogWriteError extends Error {
   }
 }
 
-/** `error` is null when the frame is durable, in the entry `entry`. */
-export type Appended = (error: Error | null, entry: number) => void
-
-export class LogClient {
+export class LogClient implements FrameLog {
   /** The last durable entry, and the bytes of frames appended since the start. */
   lastEntry = 0
   appendedBytes = 0

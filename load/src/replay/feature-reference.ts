@@ -70,56 +70,81 @@ async function loadRecording(connection: DuckDBConnection, profile: Profile, row
   appender.closeSync()
 }
 
+interface Window {
+  readonly windowMs: number
+  readonly hopMs: number
+}
+
+function windowOf(profile: Profile, feature: FeatureSpec): Window {
+  return { windowMs: durationMs(feature.window), hopMs: durationMs(feature.hop ?? profile.hop) }
+}
+
 /** The window that `coverage` speaks of: the longest; of equals the one with the profile's hop, then the first declared. */
-function longestWindow(profile: Profile): { windowMs: number; hopMs: number } {
+function longestWindow(profile: Profile): Window {
   const rowHopMs = durationMs(profile.hop)
-  const windows = profile.features.map(feature => ({ windowMs: durationMs(feature.window), hopMs: durationMs(feature.hop ?? profile.hop) }))
-  const ranked = [{ windowMs: rowHopMs, hopMs: rowHopMs }, ...windows]
-  ranked.sort((a, b) => b.windowMs - a.windowMs || Number(b.hopMs === rowHopMs) - Number(a.hopMs === rowHopMs))
-  return ranked[0]
+  const windows = [{ windowMs: rowHopMs, hopMs: rowHopMs }, ...profile.features.map(feature => windowOf(profile, feature))]
+  windows.sort((a, b) => b.windowMs - a.windowMs || Number(b.hopMs === rowHopMs) - Number(a.hopMs === rowHopMs))
+  return windows[0]
 }
 
 /** Columns: as_of, event_count, readings in the longest window; value and mean a feature; least and greatest a flag. */
 export function referenceSql(profile: Profile): string {
   const metricOf = (name: string) => `m${profile.metrics.findIndex(metric => metric.name === name)}`
+  const nameOf = ({ windowMs, hopMs }: Window) => `w_${windowMs}_${hopMs}`
   const longest = longestWindow(profile)
-  const rowHopMs = durationMs(profile.hop)
-  const extremes = profile.flags.flatMap(({ metric }, g) => [
-    `min(${metricOf(metric)}) AS g${g}_min`,
-    `max(${metricOf(metric)}) AS g${g}_max`
+  // Features of one window are read from it together.
+  const windows = new Map<string, Window & { aggregates: string[] }>([
+    [nameOf(longest), { ...longest, aggregates: ['count(*) AS readings'] }]
   ])
-  const hops = `SELECT ((t + ${rowHopMs - 1}) // ${rowHopMs}) * ${rowHopMs} AS as_of, ${['count(*) AS event_count', ...extremes].join(', ')}
-    FROM recording GROUP BY as_of`
-  const windows = profile.features.map((feature, f) => {
-    const aggregates = `${aggregateSql(feature, metricOf(feature.metric))} AS value, avg(${metricOf(feature.metric)}) AS mean`
-    return `w${f} AS (${windowSql(durationMs(feature.window), durationMs(feature.hop ?? profile.hop), aggregates)})`
+  for (const [f, feature] of profile.features.entries()) {
+    const window = windowOf(profile, feature)
+    const metric = metricOf(feature.metric)
+    const aggregates = windows.get(nameOf(window))?.aggregates ?? []
+    aggregates.push(`${aggregateSql(feature, metric)} AS f${f}`, `avg(${metric}) AS f${f}_mean`)
+    windows.set(nameOf(window), { ...window, aggregates })
+  }
+  const values = profile.features.flatMap((feature, f) => {
+    const value = `${nameOf(windowOf(profile, feature))}.f${f}`
+    return [feature.aggregate === 'count' ? `coalesce(${value}, 0)` : value, `${value}_mean`]
   })
-  const longestCte = `longest AS (${windowSql(longest.windowMs, longest.hopMs, 'count(*) AS readings')})`
-  const values = profile.features.flatMap(({ aggregate }, f) => [
-    aggregate === 'count' ? `coalesce(w${f}.value, 0)` : `w${f}.value`,
-    `w${f}.mean`
-  ])
   const flags = profile.flags.flatMap((_, g) => [`g${g}_min`, `g${g}_max`])
-  const joins = [
-    joinSql('longest', longest.hopMs),
-    ...profile.features.map((feature, f) => joinSql(`w${f}`, durationMs(feature.hop ?? profile.hop)))
+  const ctes = [
+    `hops AS (${hopsSql(profile, metricOf)})`,
+    ...[...windows].map(([name, window]) => `${name} AS (${windowSql(window, window.aggregates)})`)
   ]
-  return `WITH hops AS (${hops}),\n${[...windows, longestCte].join(',\n')}
-SELECT ${['as_of', 'event_count', 'coalesce(longest.readings, 0)', ...values, ...flags].join(', ')}
+  const joins = [...windows].map(([name, { hopMs }]) => `LEFT JOIN ${name} ON ${name}.window_end = ${lastMultiple('as_of', hopMs)}`)
+  return `WITH ${ctes.join(',\n')}
+SELECT ${['as_of', 'event_count', `coalesce(${nameOf(longest)}.readings, 0)`, ...values, ...flags].join(', ')}
 FROM hops ${joins.join('\n')}
 ORDER BY as_of`
 }
 
-/** Aggregates over the windows that end at a multiple of `hopMs` and serve some row; none for a window without readings. */
-function windowSql(windowMs: number, hopMs: number, aggregates: string): string {
-  return `SELECT window_end, ${aggregates}
-    FROM (SELECT DISTINCT (as_of // ${hopMs}) * ${hopMs} AS window_end FROM hops)
-    JOIN recording ON t > window_end - ${windowMs} AND t <= window_end
+/** The hops that hold a reading, each by its end. */
+function hopsSql(profile: Profile, metricOf: (name: string) => string): string {
+  const hopMs = durationMs(profile.hop)
+  const extremes = profile.flags.flatMap(({ metric }, g) => [
+    `min(${metricOf(metric)}) AS g${g}_min`,
+    `max(${metricOf(metric)}) AS g${g}_max`
+  ])
+  return `SELECT ${lastMultiple(`t + ${hopMs - 1}`, hopMs)} AS as_of, ${['count(*) AS event_count', ...extremes].join(', ')} FROM recording GROUP BY as_of`
+}
+
+/**
+ * Aggregates over the windows that end at a multiple of their hop and serve some row; none for a window without readings. A
+ * window (end - size, end] lies in two of the stretches that are numbered by t // size: joining by their number spares DuckDB
+ * from trying every reading with every window.
+ */
+function windowSql({ windowMs, hopMs }: Window, aggregates: readonly string[]): string {
+  return `SELECT window_end, ${aggregates.join(', ')}
+    FROM (SELECT *, unnest([window_end // ${windowMs}, window_end // ${windowMs} - 1]) AS stretch
+      FROM (SELECT DISTINCT ${lastMultiple('as_of', hopMs)} AS window_end FROM hops))
+    JOIN recording ON t // ${windowMs} = stretch AND t > window_end - ${windowMs} AND t <= window_end
     GROUP BY window_end`
 }
 
-function joinSql(window: string, hopMs: number): string {
-  return `LEFT JOIN ${window} ON ${window}.window_end = (as_of // ${hopMs}) * ${hopMs}`
+/** The latest multiple of `hopMs` at or before a time of 1970 or later. */
+function lastMultiple(timeMs: string, hopMs: number): string {
+  return `((${timeMs}) // ${hopMs}) * ${hopMs}`
 }
 
 function aggregateSql(feature: FeatureSpec, metric: string): string {

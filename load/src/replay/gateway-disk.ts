@@ -46,6 +46,11 @@ export function readGatewayDisk(dataDir: string, profile: Profile): GatewayDisk 
   return { ...catalog, lastBatchEntry: readLoggedBatches(dataDir, profile, catalog.committedEntry).at(-1)?.entry ?? catalog.committedEntry }
 }
 
+/** Hours whose features wait for a repair from the archive, since readings came later than panes are kept. */
+export function countRepairs(dataDir: string): number {
+  return readSqlite(join(dataDir, 'catalog.sqlite'), database => Number(database.prepare('SELECT count(*) FROM repairs').pluck().get()))
+}
+
 function isStaged(dataDir: string, path: string): boolean {
   return !existsSync(join(dataDir, 'archive', path)) && existsSync(join(dataDir, 'staging', path.replaceAll('/', '__')))
 }

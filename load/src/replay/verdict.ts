@@ -47,6 +47,8 @@ export interface Outcome {
   readonly rows: RowComparison
   readonly features: FeatureComparison
   readonly ledger: LedgerTotals
+  /** Hours that the catalog marks for a repair of their features. */
+  readonly repairs: number
 }
 
 export function judge(outcome: Outcome): { readonly verdict: Verdict; readonly faults: readonly string[] } {
@@ -57,6 +59,10 @@ export function judge(outcome: Outcome): { readonly verdict: Verdict; readonly f
   const insist = (holds: boolean, fault: string) => {
     if (!holds) faults.push(fault)
   }
+  insist(
+    features.featureMismatches === 0 || outcome.repairs === 0,
+    `the catalog marks the features of ${outcome.repairs} hours for repair: readings came later than the profile's "corrections" reach back`
+  )
   insist(ledger.isBalanced && ledger.missing === 0, `the gateway's ledger does not balance, or has ${ledger.missing} readings missing`)
   insist(ledger.shed === expected('shed'), `${ledger.shed} rows are declared as shed instead of ${expected('shed')}`)
   insist(agentKills.length === killsWanted, `the agent was killed ${agentKills.length} times, not ${killsWanted}`)

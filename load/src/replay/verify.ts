@@ -9,6 +9,7 @@ import { compareRows } from './compare-rows.js'
 import { Draw } from './draw.js'
 import { withDuckDB } from './duckdb.js'
 import { expectRows } from './expectation.js'
+import { countRepairs } from './gateway-disk.js'
 import { readLedger } from './ledger.js'
 import { readRecording } from './recording.js'
 import { type ReplayEvents, replay } from './replay.js'
@@ -76,7 +77,7 @@ export async function verifyReplay(options: VerifyOptions): Promise<Verified> {
       killsWanted: kills,
       seconds
     }
-    const { verdict, faults } = judge({ ...about, expected, replayed, rows, features, ledger })
+    const { verdict, faults } = judge({ ...about, expected, replayed, rows, features, ledger, repairs: countRepairs(stage.gatewayData) })
     const isKept = !isTemporary || !verdict.ok
     if (!isKept) rmSync(folder, { recursive: true })
     return { verdict, faults, folder: isKept ? folder : null }

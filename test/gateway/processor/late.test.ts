@@ -1,5 +1,6 @@
 import { profileSchema, type Value } from '@tidemark/protocol'
 import { describe, expect, test } from 'vitest'
+import { EVERYTHING } from '../../kit/expect-features.js'
 import { at, PUMP, type Timeline, timeline } from '../../kit/timeline.js'
 
 /** Readings by time; seqs count on from `first`. */
@@ -70,6 +71,20 @@ describe('a late reading', () => {
       [1, at('14:00:31')]
     ])
   })
+})
+
+//  hop of 10 min   | 10:00:30 | …            (10:00, 12:00] is the window of rows as of 12:00 to 12:08
+test('a late reading corrects the last row whose window of a longer hop holds it', () => {
+  const t = timeline({}, [EVERYTHING])
+  const reading = (seq: number, time: string) => ({ seq, eventTimeMs: at(time), values: { pulses: 1 } })
+  t.batch({ profile: EVERYTHING, readings: [reading(1, '10:05'), reading(2, '12:07'), reading(3, '12:09'), reading(4, '12:11')] })
+  t.batch({ profile: EVERYTHING, readings: [reading(5, '10:00:30')] })
+  t.drain()
+  expect(t.latestFeatures().map(row => [hhmm(row.as_of), row.revision, row.pulses_sum_2h])).toEqual([
+    ['10:06', 0, null],
+    ['12:08', 1, 2],
+    ['12:10', 0, 2]
+  ])
 })
 
 describe('corrections', () => {

@@ -1,0 +1,127 @@
+/** The front with a log that the test decides about: what is acked, what is held back. */
+import mqtt, { type MqttClient } from 'mqtt'
+import { pino } from 'pino'
+import { expect, onTestFinished, test } from 'vitest'
+import { AedesFront } from '../../../gateway/src/front/aedes-front.js'
+import type { Appended, FrameLog } from '../../../gateway/src/log/frame-log.js'
+import type { FrameKind } from '../../../gateway/src/log/frames.js'
+import { until } from '../../kit/until.js'
+
+/** A log that keeps frames waiting until it is told what to say. */
+class SlowLog implements FrameLog {
+  isFull = false
+  readonly frames: { kind: FrameKind; deviceId: string; payload: string; done: Appended }[] = []
+
+  append(kind: FrameKind, deviceId: string, payload: Uint8Array, done: Appended): void {
+    this.frames.push({ kind, deviceId, payload: Buffer.from(payload).toString(), done })
+  }
+
+  answer(error: Error | null): void {
+    for (const frame of this.frames.splice(0)) frame.done(error, 1)
+  }
+}
+
+async function start(): Promise<{ log: SlowLog; front: AedesFront; connect(clientId: string, will?: string): Promise<MqttClient> }> {
+  const log = new SlowLog()
+  const front = await AedesFront.create(log, pino({ level: 'silent' }))
+  const port = await front.listen('127.0.0.1', 0)
+  onTestFinished(async () => {
+    await front.close()
+  })
+  return {
+    log,
+    front,
+    async connect(clientId, will) {
+      const status = { topic: `tm/1/${clientId}/status`, qos: 1 as const, retain: true }
+      const options = will === undefined ? {} : { will: { ...status, payload: Buffer.from(will) } }
+      const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { clientId, reconnectPeriod: 0, ...options })
+      client.on('error', () => {})
+      onTestFinished(() => {
+        client.end(true)
+      })
+      return client
+    }
+  }
+}
+
+test('no PUBACK is written before the log says that the frame is durable', async () => {
+  const { log, connect } = await start()
+  const client = await connect('press-1')
+  let acked = false
+  const publish = client.publishAsync('tm/1/press-1/batch', 'x', { qos: 1 }).then(() => (acked = true))
+  await until('the append', () => log.frames.length === 1)
+  expect(log.frames[0]).toMatchObject({ kind: 'batch', deviceId: 'press-1', payload: 'x' })
+  await client.subscribeAsync('tm/1/press-1/ack') // a round trip: a PUBACK would have come before it
+  expect(acked).toBe(false)
+  log.answer(null)
+  await publish
+})
+
+test('what the log refuses is not acked: the connection ends, and the device keeps it', async () => {
+  const { log, front, connect } = await start()
+  const client = await connect('press-1')
+  const closed = new Promise<void>(resolve => client.once('close', () => resolve()))
+  let acked = false
+  client.publish('tm/1/press-1/batch', 'x', { qos: 1 }, error => (acked = !error))
+  await until('the append', () => log.frames.length === 1)
+  log.answer(new Error('disk full'))
+  await closed
+  expect(acked).toBe(false)
+  expect(front.counters.refused.log).toBe(1)
+})
+
+test('a client that sends on without PUBACKs is no longer read, and read again when they are there', async () => {
+  const { log, connect } = await start()
+  const client = await connect('press-1')
+  const count = 20_000
+  const payload = Buffer.alloc(10, 'x')
+  const published = Promise.all(Array.from({ length: count }, () => client.publishAsync('tm/1/press-1/batch', payload, { qos: 1 })))
+  await until('the first appends', () => log.frames.length > 0)
+  const bystander = await connect('press-2')
+  await bystander.subscribeAsync('tm/1/press-2/ack') // others are served meanwhile
+  expect(log.frames.length).toBeLessThan(count / 4) // the bound, and the chunk of the stream that had been read
+  const answering = setInterval(() => log.answer(null), 5)
+  await published
+  clearInterval(answering)
+})
+
+test('while the log is full, clients are held, and go on when it is not', async () => {
+  const { log, connect } = await start()
+  log.isFull = true
+  const client = await connect('press-1')
+  const first = client.publishAsync('tm/1/press-1/batch', 'first', { qos: 1 })
+  await until('the first append', () => log.frames.length === 1)
+  const second = client.publishAsync('tm/1/press-1/batch', 'second', { qos: 1 })
+  const bystander = await connect('press-2')
+  await bystander.subscribeAsync('tm/1/press-2/ack')
+  expect(log.frames).toHaveLength(1)
+  log.isFull = false
+  log.answer(null)
+  await first
+  await until('the second append', () => log.frames.length === 1)
+  log.answer(null)
+  await second
+})
+
+test("an old session's death does not bury a new birth", async () => {
+  const { log, connect } = await start()
+  const answering = setInterval(() => log.answer(null), 5)
+  onTestFinished(() => clearInterval(answering))
+  const birth = (session: string) => JSON.stringify({ state: 'online', session, epoch: 1, agent: 'test', profiles: [] })
+  const death = (session: string) => JSON.stringify({ state: 'offline', session })
+  const topic = 'tm/1/press-1/status'
+  const old = await connect('press-1', death('old'))
+  await old.publishAsync(topic, birth('old'), { qos: 1, retain: true })
+  const taken = new Promise<void>(resolve => old.once('close', () => resolve()))
+  const fresh = await connect('press-1', death('new')) // takes the session over: the old will is due
+  await fresh.publishAsync(topic, birth('new'), { qos: 1, retain: true })
+  await taken
+  const listener = await connect('dashboard')
+  const statuses: string[] = []
+  listener.on('message', (_topic, payload) => statuses.push(String(payload)))
+  await listener.subscribeAsync(topic)
+  await until('the retained status', () => statuses.length > 0)
+  expect(statuses).toEqual([birth('new')])
+  fresh.stream.destroy()
+  await until('its own death', () => statuses.includes(death('new')))
+})
