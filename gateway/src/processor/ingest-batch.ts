@@ -16,10 +16,13 @@ export function ingestBatch(state: State, message: Message): void {
     return typeof known === 'string' ? known : known.plan.profile
   })
   if (batch === null) {
-    refuseMessage(state, message)
+    refuseMessage(state, message, { reason: 'undecodable', detail: 'no batch header' })
     return
   }
   const { header } = batch
+  if (batch.reject === 'columns-damaged' && header.seqs.length === 0) {
+    refuseMessage(state, message, { reason: 'columns-damaged', detail: 'a batch without readings' })
+  }
   const device = state.touchDevice(message.deviceId)
   const epoch = device?.touchEpoch(header.epoch)
   if (!device || !epoch) {
@@ -42,16 +45,9 @@ export function ingestBatch(state: State, message: Message): void {
   state.noteChanged(device, header.epoch)
 }
 
-function refuseMessage(state: State, message: Message): void {
-  state.counters.undecodable++
-  quarantine(state, message, {
-    reason: 'undecodable',
-    detail: 'no batch header',
-    accounted: false,
-    profile: null,
-    eventTimeMs: Number.NaN,
-    identity: null
-  })
+function refuseMessage(state: State, message: Message, fault: Judgement): void {
+  if (fault.reason === 'undecodable') state.counters.undecodable++
+  quarantine(state, message, { ...fault, accounted: false, profile: null, eventTimeMs: Number.NaN, identity: null })
 }
 
 function refuseReadings(state: State, message: Message, batch: Batch, reason: 'epoch-retired' | 'device-limit'): void {

@@ -158,6 +158,14 @@ describe('an epoch with more intervals than are tracked', () => {
     expect(t.quarantine()).toEqual([])
   })
 
+  test('has room for one more when a gap closes between two', () => {
+    const t = fragmented()
+    t.batch({ readings: readings(8) })
+    t.batch({ readings: readings(last + 2, last + 4) })
+    t.drain()
+    expect(t.quarantine()).toMatchObject([{ seq: last + 4, reason: 'event-id-fragmented' }])
+  })
+
   test('still takes swapped batches when all its missing intervals have long been settled', () => {
     const t = fragmented()
     t.batch({ oldestHeldSeq: last + 1, highestSampledSeq: last })

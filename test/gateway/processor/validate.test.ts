@@ -112,6 +112,14 @@ describe('a batch whose header reads', () => {
     expect(t.ledger()).toMatchObject({ quarantined: 2, duplicates: 2, buffered: 0, missing: 0 })
   })
 
+  test('is kept though it holds no reading', () => {
+    const t = timeline()
+    const payload = new Uint8Array([...encode([1, 'pump', 1, 1, 0, 0, 0, 1, 0, 0]), ...encode(['damaged', []])])
+    t.message('batch', payload)
+    t.drain()
+    expect(t.quarantine()).toMatchObject([{ reason: 'columns-damaged', seq: null, accounted: false, payload }])
+  })
+
   test('keeps its tombstones though its columns are damaged', () => {
     const t = timeline()
     const header = encode([1, 'pump', 1, 1, 0, 10, 10, 1, eventTimeMs, 1])
