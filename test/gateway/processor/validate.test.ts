@@ -1,5 +1,6 @@
 import { encode } from '@msgpack/msgpack'
 import { EVENT_TIME_MS_MIN, profileSchema } from '@tidemark/protocol'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { readFrames } from '../../../gateway/src/log/frames.js'
 import { at, NOON_MS, PUMP, type Timeline, timeline } from '../../kit/timeline.js'
@@ -305,6 +306,32 @@ test('frames of an entry are numbered, and the quarantine names the one', () => 
     ['m', 2, 1],
     ['p', 2, 2]
   ])
+})
+
+test('whatever bytes a device sends, each reading has one fate and nothing throws', () => {
+  const sound = timeline().encode({
+    readings: [1, 2, 3].map(seq => ({ seq, eventTimeMs: eventTimeMs + seq, values: { place: 'hall 1' } }))
+  })
+  const spoiled = fc.tuple(fc.nat(sound.length - 1), fc.nat(255)).map(([at, byte]) => sound.with(at, byte))
+  const payload = fc.oneof(spoiled, fc.uint8Array({ maxLength: 60 }))
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.constantFrom('batch' as const, 'json' as const), payload), { maxLength: 8 }), messages => {
+      const t = timeline()
+      for (const [kind, bytes] of messages) t.message(kind, bytes)
+      t.drain()
+      for (const { highestSampledSeq, archived, quarantined, shed, buffered, missing } of t.allLedgers()) {
+        expect(archived + quarantined + shed + buffered + missing).toBe(highestSampledSeq)
+      }
+      const undecodable = t.quarantine().filter(row => row.reason === 'undecodable').length
+      expect(t.stats()).toMatchObject({
+        messages: messages.length,
+        undecodable,
+        quarantined: t.quarantine().length,
+        archived: t.readings().length
+      })
+    }),
+    { numRuns: 300 }
+  )
 })
 
 test('an entry that is no list of frames is damage to the log', () => {

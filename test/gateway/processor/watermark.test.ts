@@ -166,4 +166,14 @@ describe('readings with opaque event IDs', () => {
       ['c', true]
     ])
   })
+
+  test('move it though they are quarantined, unless it is for their event time', () => {
+    const t = timeline()
+    t.json({ ...reading('a', '13:30'), profile: 'turbine' })
+    expect(t.watermark('meter-1')).toBe(at('13:20'))
+    t.json({ ...reading('b', '13:40'), temperature: 999 })
+    expect(t.watermark('meter-1')).toBe(at('13:30'))
+    t.json({ ...reading('c', '20:00'), profile: 'turbine' })
+    expect(t.watermark('meter-1')).toBe(at('13:30'))
+  })
 })
