@@ -14,6 +14,9 @@ import { type Control, encodeControl } from './processor/control.js'
 /** Bytes of the log that the processor may be behind before PUBACKs are delayed: they lie on disk, not in memory. */
 const BEHIND_BYTES_MAX = 2 * 1024 ** 3
 
+/** A disk that refuses the log refuses every few ms; a line that often says enough. */
+const REFUSAL_LINE_MS = 10_000
+
 export interface Gateway {
   readonly mqttPort: number
   readonly httpPort: number
@@ -30,6 +33,7 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const failed = new Promise<Error>(resolve => (fail = resolve))
   const log = await LogClient.open(join(config.dataDir, 'log.sqlite')).catch(asConfigError)
   log.onFailure(fail)
+  log.onRefused = seldom(REFUSAL_LINE_MS, error => logger.error(error.message))
   let front: AedesFront | null = null
   const pipeline = await PipelineClient.open(
     { dataDir: config.dataDir, lastEntry: log.lastEntry },
@@ -81,6 +85,16 @@ function appendControl(log: LogClient, control: Control): Promise<number> {
   return new Promise((resolve, reject) => {
     log.append('control', '', encodeControl(control), (error, entry) => (error === null ? resolve(entry) : reject(error)))
   })
+}
+
+/** Calls through at most once in `ms`. */
+function seldom<T>(ms: number, call: (value: T) => void): (value: T) => void {
+  let calledMs = Number.NEGATIVE_INFINITY
+  return value => {
+    if (performance.now() - calledMs < ms) return
+    calledMs = performance.now()
+    call(value)
+  }
 }
 
 function asConfigError(error: Error): never {

@@ -35,7 +35,8 @@ function refuseOpenListeners(config: Config): void {
 }
 
 async function run(config: Config): Promise<void> {
-  const logger = pino({ level: config.logLevel, base: null })
+  const stdout = pino.destination({ dest: 1, sync: false }) // a reader that is slow must not stop the broker
+  const logger = pino({ level: config.logLevel, base: null }, stdout)
   const gateway = await startGateway(config, logger)
   const listening = { mqtt: `${config.mqtt.host}:${gateway.mqttPort}`, http: `${config.http.host}:${gateway.httpPort}` }
   logger.info({ ...listening, dataDir: config.dataDir, pid: process.pid }, 'ready')

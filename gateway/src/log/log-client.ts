@@ -34,6 +34,8 @@ export class LogClient implements FrameLog {
   lastWaveRefused = false
   /** Called when an entry (a wave or a tick) is durable. */
   onEntry: (entry: number) => void = () => {}
+  /** Called when the disk has refused a wave: its devices keep what was in it. */
+  onRefused: (error: LogWriteError) => void = () => {}
   /** While true no wave goes out: what reads the log is too far behind. */
   private held = false
   private buffer = Buffer.allocUnsafe(WAVE_BYTES_START)
@@ -143,11 +145,14 @@ export class LogClient implements FrameLog {
         this.finish(null, message.entry)
         this.onEntry(message.entry)
         return
-      case 'refused':
+      case 'refused': {
+        const error = new LogWriteError(this.path, message.message)
         this.refusedWaves++
         this.lastWaveRefused = true
-        this.finish(new LogWriteError(this.path, message.message), 0)
+        this.onRefused(error)
+        this.finish(error, 0)
         return
+      }
       case 'ticked':
         this.lastEntry = message.entry
         this.onEntry(message.entry)
