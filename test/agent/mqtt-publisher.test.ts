@@ -78,7 +78,7 @@ describe('what is in flight', () => {
     broker.judge = () => 'hold'
     const config = await agentOf(1000, broker)
     const agent = run(config)
-    await until(() => broker.batches.length === 4)
+    await until(() => broker.batches.length === 4 && readStatus(config.bufferPath, 0).sampled === 1000)
     await agent.stop()
     expect(broker.seqs).toEqual(range(1, 200))
     expect(readStatus(config.bufferPath, 0)).toMatchObject({ buffered: 1000, settled: 0 })
