@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { type Config, ConfigError } from './config.js'
 import { lockDataDir } from './data-lock.js'
 import { AedesFront } from './front/aedes-front.js'
+import { healthRoutes } from './http/health-routes.js'
 import { listenHttp } from './http/http-server.js'
 import { createMetrics } from './http/metrics.js'
 import { LogClient } from './log/log-client.js'
@@ -51,7 +52,7 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const metrics = createMetrics({ front: front.counters, log, pipeline })
   front.onAcked = metrics.observePuback
   const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)
-  const http = await listenHttp({ ...config.http, metrics, notReady }).catch(error => refusePort('http', config.http, error))
+  const http = await listenHttp(config.http, [healthRoutes({ metrics, notReady })]).catch(error => refusePort('http', config.http, error))
   const mqttPort = await front.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
 
   return {
