@@ -13,6 +13,8 @@ import {
   type ZodTypeProvider
 } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { LogWriteError } from '../log/log-client.js'
+import { PipelineBehindError } from '../pipeline/pipeline-client.js'
 
 /** A fastify that takes zod schemas. */
 export type HttpApp = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>
@@ -62,8 +64,7 @@ export async function buildHttp(routes: readonly Routes[]): Promise<HttpApp> {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler((error: FastifyError | HttpError, _request, reply) => {
-    const status = error.statusCode ?? 500
-    return reply.status(status).send({ error: messageOf(error) })
+    return reply.status(statusOf(error)).send({ error: messageOf(error) })
   })
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: 'Tidemark gateway', description: 'Devices, and how the gateway is.', version: '1' } },
@@ -77,6 +78,11 @@ export async function buildHttp(routes: readonly Routes[]): Promise<HttpApp> {
     reply.status(404).send({ error: `there is no ${request.method} ${request.url.split('?')[0]}: /v1/openapi.json lists what there is` })
   )
   return app
+}
+
+/** What cannot be done just now, and could be later, is 503. */
+function statusOf(error: Error & { statusCode?: number | undefined }): number {
+  return error instanceof PipelineBehindError || error instanceof LogWriteError ? 503 : (error.statusCode ?? 500)
 }
 
 /** For bad input: each fault with the name of the field, as the person wrote it. */

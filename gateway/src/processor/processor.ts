@@ -16,6 +16,7 @@ import type { EpochLedger, Flush } from './flush.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
+import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
 import { decodeState, encodeState } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
 
@@ -34,7 +35,7 @@ export interface ProcessorStats extends Counters {
   ingestMs: number
   devices: number
   idleDevices: number
-  /** The least watermark of devices that are not idle; null without one. */
+  /** The least watermark of devices that are neither idle nor retired; null without one. */
   fleetWatermarkMs: number | null
   featureRows: number
   featureCorrections: number
@@ -84,6 +85,7 @@ export class Processor {
         state.counters.messages++
         if (kind === 'batch') ingestBatch(state, { ...message, kind })
         else if (kind === 'json') ingestJson(state, { ...message, kind })
+        else ingestStatus(state, deviceId, payload)
       }
     }
     return this.isBoundary(ticked) ? this.flush() : null
@@ -101,6 +103,7 @@ export class Processor {
     let idleDevices = 0
     let fleetWatermarkMs = Number.POSITIVE_INFINITY
     for (const device of state.devices.values()) {
+      if (device.registration.retired) continue
       if (device.idle) idleDevices++
       else if (device.watermarkMs > Number.NEGATIVE_INFINITY) fleetWatermarkMs = Math.min(fleetWatermarkMs, device.watermarkMs)
     }
@@ -124,6 +127,17 @@ export class Processor {
     return this.state.devices.get(deviceId)?.watermarkMs ?? null
   }
 
+  /** What the registry holds of a device; null where it is not known. */
+  device(deviceId: string): DeviceRow | null {
+    const device = this.state.devices.get(deviceId)
+    return device === undefined ? null : rowOf(device)
+  }
+
+  /** By device ID. */
+  devices(): DeviceRow[] {
+    return Array.from(this.state.devices.values(), rowOf).sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))
+  }
+
   private control(payload: Uint8Array): void {
     const control = decodeControl(payload)
     switch (control.control) {
@@ -135,6 +149,9 @@ export class Processor {
       case 'drain':
         this.drains = true
         for (const device of this.state.dirty) this.correct(device)
+        return
+      case 'device':
+        setDevice(this.state, control.deviceId, control.settings)
         return
       default:
         control satisfies never
@@ -185,6 +202,7 @@ export class Processor {
     for (const device of state.devices.values()) {
       if (device.idle || state.uptimeMs - device.lastSeenMs < timeoutMs) continue
       device.idle = true
+      state.fleet.noteProgress(device)
       for (const features of device.features.values()) features.showOpenHops(state.sinks(device, features))
     }
   }
@@ -227,7 +245,16 @@ export class Processor {
     state.hasNews = false
     const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
     this.drains = false
-    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, epochs, snapshot: snapshotIsDue ? encodeState(state) : null }
+    const fleet = state.fleet.take(state.ingestMs)
+    return {
+      shard: SHARD,
+      firstEntry,
+      lastEntry: state.entry,
+      ...taken,
+      epochs,
+      fleet,
+      snapshot: snapshotIsDue ? encodeState(state) : null
+    }
   }
 
   /** The epochs that changed, and those whose waiting rows came or went. */

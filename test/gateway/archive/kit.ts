@@ -101,6 +101,15 @@ export function readings(
   )
 }
 
+const none = new Float64Array(0)
+
+/** A fleet of which nothing has changed. */
+export const NO_FLEET: Flush['fleet'] = {
+  knownAtMs: NOON_MS,
+  devices: [],
+  progress: { deviceIds: [], watermarksMs: none, seenMs: none, idle: new Uint8Array(0) }
+}
+
 export function flushOf(
   entries: readonly [number, number],
   files: readonly FileRows[],
@@ -116,6 +125,7 @@ export function flushOf(
     epochs: [],
     hours: [],
     repairs: [],
+    fleet: NO_FLEET,
     snapshot: null,
     ...rest
   }
