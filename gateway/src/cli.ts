@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { addCompletenessCommand } from './commands/completeness.js'
 import { addDeviceCommand } from './commands/device.js'
 import { addLedgerCommand } from './commands/ledger.js'
 import { addSqlCommand } from './commands/sql.js'
@@ -13,6 +14,7 @@ const program = new Command('tidemark-gateway')
 addStartCommand(program)
 addSqlCommand(program)
 addLedgerCommand(program)
+addCompletenessCommand(program)
 addDeviceCommand(program)
 
 try {

@@ -127,8 +127,8 @@ export class Catalog {
     return (row as { entry: number | null }).entry ?? 0
   }
 
-  /** The commit point of a flush. Durable when it returns. */
-  commit(flush: Flush, files: readonly CatalogFile[]): void {
+  /** The commit point of a flush. Durable when it returns. `beforeCommit` is called when all is recorded and nothing committed. */
+  commit(flush: Flush, files: readonly CatalogFile[], beforeCommit: () => void = () => {}): void {
     const { database } = this
     const insertFile = database.prepare(
       'INSERT INTO files VALUES (@path, @layer, @profile, @hourMs, @rows, @bytes, @shard, @firstEntry, @lastEntry, @columns)'
@@ -146,6 +146,7 @@ export class Catalog {
       for (const mark of flush.repairs) markRepair.run(mark)
       this.fleet.record(flush.fleet)
       insertFlush.run(flush.shard, flush.lastEntry, flush.firstEntry)
+      beforeCommit()
     }
     database.transaction(record).immediate()
   }

@@ -1,9 +1,11 @@
 /**
- * What changed of the fleet since the last boundary: registrations, and how far each device has come. Nothing is left in it behind a
- * boundary, so it is no part of a snapshot.
+ * What changed of the fleet since the last boundary: registrations, how far each device has come, what became of readings by hour.
+ * Nothing is left in it behind a boundary, so it is no part of a snapshot.
  */
 import type { Device } from './device.js'
+import { type HourCountColumns, HourCounts } from './hour-counts.js'
 import { type DeviceRow, rowOf } from './registry.js'
+import type { UnseenReport } from './spans.js'
 
 /** How far devices have come, one a place. */
 export interface DeviceProgress {
@@ -16,6 +18,20 @@ export interface DeviceProgress {
   readonly idle: Uint8Array
 }
 
+/** Unseen seqs of an epoch of a device: they stand in place of what an earlier report said above `keepThrough`. */
+export interface EpochUnseen extends UnseenReport {
+  readonly deviceId: string
+  readonly epoch: number
+}
+
+/** Readings of a profile and an hour of event time that no file holds yet. */
+export interface WaitingHour {
+  readonly profile: string
+  /** Start of the hour, Unix ms. */
+  readonly hourMs: number
+  readonly rows: number
+}
+
 /** The fleet's part of a flush. */
 export interface FleetFlush {
   /** Ingest time of the boundary, Unix ms. */
@@ -24,9 +40,14 @@ export interface FleetFlush {
   readonly devices: readonly DeviceRow[]
   /** Other devices that have come further. */
   readonly progress: DeviceProgress
+  readonly hours: HourCountColumns
+  readonly unseen: readonly EpochUnseen[]
+  /** All of them, as of the boundary. */
+  readonly waiting: readonly WaitingHour[]
 }
 
 export class Fleet {
+  readonly hours = new HourCounts()
   private readonly registrations = new Set<Device>()
   private readonly moved = new Set<Device>()
 
@@ -40,13 +61,25 @@ export class Fleet {
     this.moved.add(device)
   }
 
-  take(knownAtMs: number): FleetFlush {
+  /** `changed`: the epochs that changed since the last boundary. */
+  take(knownAtMs: number, changed: ReadonlyMap<Device, ReadonlySet<number>>, waiting: readonly WaitingHour[]): FleetFlush {
     const devices = Array.from(this.registrations, rowOf)
     const moved = Array.from(this.moved).filter(device => !this.registrations.has(device))
     this.registrations.clear()
     this.moved.clear()
-    return { knownAtMs, devices, progress: progressOf(moved) }
+    return { knownAtMs, devices, progress: progressOf(moved), hours: this.hours.take(), unseen: unseenOf(changed), waiting }
   }
+}
+
+function unseenOf(changed: ReadonlyMap<Device, ReadonlySet<number>>): EpochUnseen[] {
+  const unseen: EpochUnseen[] = []
+  for (const [device, epochs] of changed) {
+    for (const epoch of epochs) {
+      const report = device.epoch(epoch)?.reportUnseen() ?? null
+      if (report !== null) unseen.push({ deviceId: device.deviceId, epoch, ...report })
+    }
+  }
+  return unseen
 }
 
 function progressOf(devices: readonly Device[]): DeviceProgress {

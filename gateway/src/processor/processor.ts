@@ -13,6 +13,7 @@ import { decodeControl } from './control.js'
 import type { Device } from './device.js'
 import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
 import type { EpochLedger, Flush } from './flush.js'
+import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
@@ -228,8 +229,9 @@ export class Processor {
 
   /** Whether so much waits that it must go out, whatever its hour. */
   private get isFull(): boolean {
-    const { settings, outputs } = this.state
-    return outputs.rows >= settings!.flushRows || outputs.payloadBytes >= PAYLOAD_BYTES_WAITING_MAX
+    const { settings, outputs, fleet } = this.state
+    if (outputs.rows >= settings!.flushRows || outputs.payloadBytes >= PAYLOAD_BYTES_WAITING_MAX) return true
+    return fleet.hours.size >= HOUR_COUNTS_MAX
   }
 
   private flush(): Flush {
@@ -237,6 +239,7 @@ export class Processor {
     const settings = state.settings!
     const { smallHourRows, smallHourWaitMs } = settings
     const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all: this.drains || this.isFull })
+    const fleet = state.fleet.take(state.ingestMs, state.changed, state.outputs.waitingHours())
     const epochs = this.ledger()
     const firstEntry = state.boundaryEntry + 1
     state.boundaryEntry = state.entry
@@ -245,7 +248,6 @@ export class Processor {
     state.hasNews = false
     const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
     this.drains = false
-    const fleet = state.fleet.take(state.ingestMs)
     return {
       shard: SHARD,
       firstEntry,

@@ -107,7 +107,17 @@ const none = new Float64Array(0)
 export const NO_FLEET: Flush['fleet'] = {
   knownAtMs: NOON_MS,
   devices: [],
-  progress: { deviceIds: [], watermarksMs: none, seenMs: none, idle: new Uint8Array(0) }
+  progress: { deviceIds: [], watermarksMs: none, seenMs: none, idle: new Uint8Array(0) },
+  hours: {
+    deviceIds: [],
+    profiles: [],
+    device: new Int32Array(0),
+    profile: new Int32Array(0),
+    hoursMs: none,
+    counts: { received: none, quarantined: none, late: none, duplicates: none, shed: none }
+  },
+  unseen: [],
+  waiting: []
 }
 
 export function flushOf(
