@@ -61,6 +61,11 @@ export class Fleet {
     this.moved.add(device)
   }
 
+  /** Whether a boundary would tell something: a device that fell silent, or passed a gap, does so by ticks alone. */
+  get hasNews(): boolean {
+    return this.registrations.size > 0 || this.moved.size > 0
+  }
+
   /** `changed`: the epochs that changed since the last boundary. */
   take(knownAtMs: number, changed: ReadonlyMap<Device, ReadonlySet<number>>, waiting: readonly WaitingHour[]): FleetFlush {
     const devices = Array.from(this.registrations, rowOf)

@@ -219,12 +219,12 @@ export class Processor {
 
   private isBoundary(ticked: boolean): boolean {
     const { state } = this
-    const { settings, outputs } = state
+    const { settings, outputs, fleet } = state
     if (settings === null) return false
     if (this.drains || this.isFull) return true
     const sinceMs = state.ingestMs - state.boundaryMs
     if (!ticked || sinceMs < settings.flushIntervalMs) return false
-    return state.hasNews || outputs.isDue(state.ingestMs, settings.smallHourWaitMs) || sinceMs >= QUIET_BOUNDARY_MS
+    return state.hasNews || fleet.hasNews || outputs.isDue(state.ingestMs, settings.smallHourWaitMs) || sinceMs >= QUIET_BOUNDARY_MS
   }
 
   /** Whether so much waits that it must go out, whatever its hour. */

@@ -150,6 +150,15 @@ test('a snapshot holds the registry', () => {
   expect(restored.devices()).toEqual([t.device('pump-7'), t.device('pump-9')])
 })
 
+test('a device that falls silent makes a boundary, though nothing but ticks comes', () => {
+  const t = timeline()
+  t.reading({ seq: 1, eventTimeMs: at('13:59'), endOfStreamSeq: 1 })
+  t.tick(590_000)
+  const before = t.flushes.length
+  t.tick(120_000)
+  expect(t.flushes.slice(before).flatMap(({ fleet }) => [...fleet.progress.idle])).toEqual([1])
+})
+
 test('a flush carries the devices that changed, and no others', () => {
   const t = timeline()
   send(t, 'pump-1', '12:00')
