@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { addCompletenessCommand } from './commands/completeness.js'
+import { addDeviceCommand } from './commands/device.js'
 import { addLedgerCommand } from './commands/ledger.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
@@ -12,6 +14,8 @@ const program = new Command('tidemark-gateway')
 addStartCommand(program)
 addSqlCommand(program)
 addLedgerCommand(program)
+addCompletenessCommand(program)
+addDeviceCommand(program)
 
 try {
   await program.parseAsync()

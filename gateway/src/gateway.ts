@@ -5,6 +5,9 @@ import type { Logger } from 'pino'
 import { type Config, ConfigError } from './config.js'
 import { lockDataDir } from './data-lock.js'
 import { AedesFront } from './front/aedes-front.js'
+import { removeGatewayFile, writeGatewayFile } from './gateway-file.js'
+import { deviceRoutes, type Registry } from './http/device-routes.js'
+import { healthRoutes } from './http/health-routes.js'
 import { listenHttp } from './http/http-server.js'
 import { createMetrics } from './http/metrics.js'
 import { LogClient } from './log/log-client.js'
@@ -29,6 +32,7 @@ export interface Gateway {
 /** Starts a gateway. Throws a `ConfigError` for what the person must change. */
 export async function startGateway(config: Config, logger: Logger): Promise<Gateway> {
   const lock = lockDataDir(config.dataDir)
+  removeGatewayFile(config.dataDir)
   let fail: (error: Error) => void = () => {}
   const failed = new Promise<Error>(resolve => (fail = resolve))
   const log = await LogClient.open(join(config.dataDir, 'log.sqlite')).catch(asConfigError)
@@ -49,15 +53,22 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   ).catch(asConfigError)
   log.onEntry = entry => pipeline.noteEntry(entry)
   pipeline.noteEntry(log.lastEntry)
-  await appendControl(log, { control: 'start', settings: config.settings, profiles: config.profiles })
+  const startedEntry = await appendControl(log, { control: 'start', settings: config.settings, profiles: config.profiles })
 
   front = await AedesFront.create(log, logger)
   const metrics = createMetrics({ front: front.counters, log, pipeline })
   front.onAcked = metrics.observePuback
   const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)
-  const http = await listenHttp({ ...config.http, metrics, notReady }).catch(error => refusePort('http', config.http, error))
+  const registry = registryOf(config, log, pipeline, startedEntry)
+  const routes = [healthRoutes({ metrics, notReady }), deviceRoutes(registry)]
+  const http = await listenHttp(config.http, routes).catch(error => refusePort('http', config.http, error))
   const mqttPort = await front.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
 
+  writeGatewayFile(config.dataDir, {
+    http: reachable(config.http.host, http.port),
+    mqtt: reachable(config.mqtt.host, mqttPort),
+    pid: process.pid
+  })
   return {
     mqttPort,
     httpPort: http.port,
@@ -69,9 +80,29 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
       await http.close()
       await pipeline.close()
       await log.close()
+      removeGatewayFile(config.dataDir)
       lock.close()
     }
   }
+}
+
+/** `startedEntry`: the registry is not shown before the processor has come up to here. */
+function registryOf({ profiles }: Config, log: LogClient, pipeline: PipelineClient, startedEntry: number): Registry {
+  return {
+    profiles: [...new Set(profiles.map(({ name }) => name))],
+    devices: () => pipeline.ask({ ask: 'devices' }, startedEntry),
+    device: deviceId => pipeline.ask({ ask: 'device', deviceId }, startedEntry),
+    async set(deviceId, settings) {
+      const entry = await appendControl(log, { control: 'device', deviceId, settings })
+      return await pipeline.ask({ ask: 'device', deviceId }, entry)
+    }
+  }
+}
+
+/** Where this machine reaches what listens on `host`. */
+function reachable(host: string, port: number): string {
+  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return local.includes(':') ? `[${local}]:${port}` : `${local}:${port}`
 }
 
 /** Delays PUBACKs while the processor is too far behind. */

@@ -66,6 +66,18 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ type: fc.constant('drain' as const) }) },
   {
     weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant('set' as const),
+      device,
+      settings: fc.constantFrom({ retired: true }, { retired: false }, { profile: 'pump' }, { profile: null, site: 'hall 1' })
+    })
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant('status' as const), device, session: fc.constantFrom('a', 'b'), online: fc.boolean() })
+  },
+  {
+    weight: 1,
     arbitrary: fc.record({ type: fc.constant('together' as const), parts: fc.array(fc.oneof(batch, json), { minLength: 2, maxLength: 4 }) })
   }
 )
@@ -95,6 +107,13 @@ export function writeLog(t: Timeline, steps: readonly Step[]): void {
       case 'drain':
         t.drain()
         break
+      case 'set':
+        t.set(each.device, each.settings)
+        break
+      case 'status':
+        if (each.online) t.status({ state: 'online', session: each.session, epoch: 1, agent: '0.1.0', profiles: [] }, each.device)
+        else t.status({ state: 'offline', session: each.session }, each.device)
+        break
       default:
         each satisfies never
     }
@@ -108,7 +127,7 @@ function frameOf(t: Timeline, part: Made<typeof batch> | Made<typeof json>): Fra
     const readings = part.ids.map(id => ({
       event_id: id,
       event_time: at('13:00') + part.minute * 60_000,
-      profile: 'pump',
+      ...(part.minute % 3 > 0 && { profile: 'pump' }),
       temperature: 20 + part.minute
     }))
     return { kind: 'json', device: part.device, payload: new TextEncoder().encode(JSON.stringify(readings)) }

@@ -9,6 +9,7 @@ import {
   encodeBatch,
   type Profile,
   profileSchema,
+  type Status,
   type Tombstone,
   type Value
 } from '@tidemark/protocol'
@@ -18,6 +19,7 @@ import { encodeControl, type Settings } from '../../gateway/src/processor/contro
 import type { EventIdStore } from '../../gateway/src/processor/event-ids.js'
 import type { EpochLedger, Flush } from '../../gateway/src/processor/flush.js'
 import { Processor } from '../../gateway/src/processor/processor.js'
+import type { DeviceRow, DeviceSettings } from '../../gateway/src/processor/registry.js'
 import { EventIdsInMemory } from './event-ids-in-memory.js'
 import { type Row, rowsOf } from './flush-rows.js'
 
@@ -149,6 +151,15 @@ export class Timeline {
     return this.append({ kind, device, payload })
   }
 
+  /** Sets something of a device in the registry. */
+  set(deviceId: string, settings: DeviceSettings): Flush | null {
+    return this.append({ kind: 'control', payload: encodeControl({ control: 'device', deviceId, settings }) })
+  }
+
+  status(status: Status, device = 'pump-7'): Flush | null {
+    return this.append({ kind: 'status', device, payload: new TextEncoder().encode(JSON.stringify(status)) })
+  }
+
   /** Lets `ms` of ingest time pass in ticks, one each `everyMs`. */
   tick(ms: number, everyMs = 1000): void {
     for (const endMs = this.nowMs + ms; this.nowMs < endMs; ) {
@@ -199,6 +210,10 @@ export class Timeline {
 
   watermark(device = 'pump-7'): number | null {
     return this.processor.watermarkMs(device)
+  }
+
+  device(deviceId = 'pump-7'): DeviceRow | null {
+    return this.processor.device(deviceId)
   }
 
   notices(): ReturnType<Processor['takeNotices']> {

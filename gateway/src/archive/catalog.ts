@@ -1,5 +1,6 @@
 import type { EpochLedger, Flush, HourLedger, Layer, RepairMark } from '../processor/flush.js'
 import { type Database, Sqlite } from '../sqlite.js'
+import { FleetCatalog } from './fleet-catalog.js'
 
 /**
  * `catalog.sqlite`: which files the archive consists of, how far into the log they reach, the ledgers and the snapshots.
@@ -93,7 +94,12 @@ const EPOCH_COLUMNS =
   'device_id AS deviceId, epoch, highest_sampled_seq AS highestSampledSeq, archived, waiting, quarantined, shed, buffered, missing, duplicates, late'
 
 export class Catalog {
-  private constructor(private readonly database: Database) {}
+  /** Devices and completeness. */
+  readonly fleet: FleetCatalog
+
+  private constructor(private readonly database: Database) {
+    this.fleet = new FleetCatalog(database)
+  }
 
   /** Opens the catalog to write it, and makes it where it is new. */
   static open(path: string): Catalog {
@@ -101,6 +107,7 @@ export class Catalog {
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = FULL')
     database.exec(SCHEMA)
+    FleetCatalog.makeTables(database)
     return new Catalog(database)
   }
 
@@ -120,8 +127,8 @@ export class Catalog {
     return (row as { entry: number | null }).entry ?? 0
   }
 
-  /** The commit point of a flush. Durable when it returns. */
-  commit(flush: Flush, files: readonly CatalogFile[]): void {
+  /** The commit point of a flush. Durable when it returns. `beforeCommit` is called when all is recorded and nothing committed. */
+  commit(flush: Flush, files: readonly CatalogFile[], beforeCommit: () => void = () => {}): void {
     const { database } = this
     const insertFile = database.prepare(
       'INSERT INTO files VALUES (@path, @layer, @profile, @hourMs, @rows, @bytes, @shard, @firstEntry, @lastEntry, @columns)'
@@ -137,7 +144,9 @@ export class Catalog {
       for (const epoch of flush.epochs) upsertEpoch.run(epoch)
       for (const hour of flush.hours) addHour.run(hour)
       for (const mark of flush.repairs) markRepair.run(mark)
+      this.fleet.record(flush.fleet)
       insertFlush.run(flush.shard, flush.lastEntry, flush.firstEntry)
+      beforeCommit()
     }
     database.transaction(record).immediate()
   }

@@ -5,7 +5,9 @@ import { crashPoint } from '../crash-point.js'
 import type { FileRows, Flush } from '../processor/flush.js'
 import { FlushRefusedError, writeError } from './archive-error.js'
 import type { Catalog, CatalogFile } from './catalog.js'
+import type { Marker } from './fleet-catalog.js'
 import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
+import { deleteMarkers, recordMarkers, writeMarkers } from './markers.js'
 import { ParquetWriter } from './parquet.js'
 import { archivePath, type DataPaths, stagingName } from './paths.js'
 import { RAW_SELECT, RawLog } from './raw.js'
@@ -13,7 +15,8 @@ import { deleteFile, writeSnapshot } from './snapshot-file.js'
 
 /**
  * Makes a flush durable, exactly once: all files are written and fsynced in staging/, one transaction of the catalog records
- * them (the commit point), then they are renamed into archive/ and their folders fsynced; at last the snapshot is written.
+ * them (the commit point), then they are renamed into archive/ and their folders fsynced; then completeness markers and, at last,
+ * the snapshot are written.
  * A crash before the commit point leaves nothing that counts, one behind it nothing that recovery (recover.ts) cannot redo.
  * A flush that failed can be written again; what had been done of it is not done twice.
  */
@@ -41,7 +44,7 @@ export interface ArchiveOptions {
 export class Committer {
   private writer: ParquetWriter | null = null
   /** A flush behind its commit point whose renames or snapshot have failed; they are to be done before anything else. */
-  private committed: { readonly flush: Flush; readonly files: readonly CatalogFile[] } | null = null
+  private committed: { readonly flush: Flush; readonly files: readonly CatalogFile[]; readonly markers: readonly Marker[] } | null = null
 
   constructor(
     private readonly paths: DataPaths,
@@ -58,8 +61,7 @@ export class Committer {
         if (this.committed !== null) this.publish()
         this.expectNext(flush)
         const files = await this.stage(flush)
-        this.catalog.commit(flush, files)
-        this.committed = { flush, files }
+        this.committed = { flush, files, markers: this.commit(flush, files) }
         crashPoint('commit')
       }
       return this.publish()
@@ -81,6 +83,17 @@ export class Committer {
     if (flush.firstEntry !== committed + 1 || flush.lastEntry < flush.firstEntry) {
       throw new FlushRefusedError(`a flush of entries ${flush.firstEntry} to ${flush.lastEntry} came where ${committed} is committed`)
     }
+  }
+
+  /** The commit point; completeness markers that it outdates are gone before. Returns those that it makes. */
+  private commit(flush: Flush, files: readonly CatalogFile[]): readonly Marker[] {
+    let written: readonly Marker[] = []
+    this.catalog.commit(flush, files, () => {
+      const changes = recordMarkers(this.catalog, flush)
+      deleteMarkers(this.paths, changes.withdrawn)
+      written = changes.written
+    })
+    return written
   }
 
   /** Writes all files into staging/, durably. */
@@ -124,12 +137,13 @@ export class Committer {
   /** What follows the commit point. Each step can be done again. */
   private publish(): Written {
     if (this.committed === null) throw new Error('there is nothing to publish')
-    const { flush, files } = this.committed
+    const { flush, files, markers } = this.committed
     renameStaged(
       this.paths,
       files.filter(file => existsSync(this.staged(file))),
       () => crashPoint('rename')
     )
+    writeMarkers(this.paths, markers)
     if (flush.snapshot !== null) this.writeSnapshot(flush.lastEntry, flush.snapshot)
     this.committed = null
     return {

@@ -48,10 +48,15 @@ export function archivePath(
   file: { readonly layer: Layer; readonly profile: string | null; readonly hourMs: number },
   name: FileName
 ): string {
-  const hour = new Date(file.hourMs).toISOString()
   const part = name.part === 1 ? '' : `-${name.part}`
   const fileName = `${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${part}.parquet`
-  return `${datasetPath(file.layer, file.profile)}/date=${hour.slice(0, 10)}/hour=${hour.slice(11, 13)}/${fileName}`
+  return `${partitionPath(file.layer, file.profile, file.hourMs)}/${fileName}`
+}
+
+/** The folder of an hour below archive/. */
+export function partitionPath(layer: Layer, profile: string | null, hourMs: number): string {
+  const hour = new Date(hourMs).toISOString()
+  return `${datasetPath(layer, profile)}/date=${hour.slice(0, 10)}/hour=${hour.slice(11, 13)}`
 }
 
 /** The name in staging/ of the file that is to be `path` in archive/. */

@@ -4,12 +4,13 @@ import { ArchiveOpenError } from './archive-error.js'
 import { Catalog, type CatalogFile } from './catalog.js'
 import { oldestNeededEntry, renameStaged } from './commit.js'
 import { fsyncFolder, makeFolder } from './fsync.js'
+import { recoverMarkers } from './markers.js'
 import { type DataPaths, dataPaths, stagingName } from './paths.js'
 import { deleteFile, readSnapshot, type Snapshot } from './snapshot-file.js'
 
 /**
  * Brings the disk to what the catalog records: redoes the renames that a crash has cut off, deletes the files of flushes that
- * were never committed. Deletes nothing but Parquet files and temporary files of ours, and follows no symbolic link below
+ * were never committed. Deletes nothing but Parquet files, completeness markers and temporary files of ours, and follows no symbolic link below
  * archive/ and staging/.
  */
 
@@ -44,6 +45,7 @@ export function recoverArchive(dataDir: string, shard: number, warn: (message: s
       paths,
       [...present].filter(path => !recorded.has(path))
     )
+    recoverMarkers(paths, catalog.fleet.markers())
     deleteUnrecordedSnapshots(paths, catalog)
     return {
       committedEntry: catalog.committedEntry(shard),

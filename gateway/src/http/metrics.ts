@@ -60,7 +60,7 @@ export function createMetrics({ front, log, pipeline }: Measured): Metrics {
   gauge('idle_devices', 'Devices silent for longer than the idle timeout.', () => processor()?.idleDevices ?? 0)
   gauge(
     'fleet_watermark_seconds',
-    'The least watermark of devices that are not idle, Unix time.',
+    'The least watermark of devices that are neither idle nor retired, Unix time.',
     () => (processor()?.fleetWatermarkMs ?? 0) / 1000
   )
   counter('readings_archived_total', 'Readings archived.', () => processor()?.archived ?? 0)

@@ -1,6 +1,7 @@
 /** What crosses between the gateway's main thread and the processor's worker. */
 import type { ProcessorStats } from '../processor/processor.js'
 import type { Notice } from '../processor/state.js'
+import type { Answer, Question } from './questions.js'
 
 export interface PipelineOptions {
   readonly dataDir: string
@@ -13,6 +14,8 @@ export type ToPipeline =
   | { readonly type: 'entry'; readonly entry: number }
   /** Answer `drained` when everything up to this entry is committed in the archive. */
   | { readonly type: 'drain'; readonly entry: number }
+  /** Answer the question when everything up to `atEntry` is applied. */
+  | { readonly type: 'ask'; readonly id: number; readonly atEntry: number; readonly question: Question }
   | { readonly type: 'close' }
 
 export interface PipelineStats {
@@ -37,5 +40,6 @@ export type FromPipeline =
   | { readonly type: 'notices'; readonly notices: readonly Notice[] }
   /** The log may forget its entries up to this one. */
   | { readonly type: 'truncate'; readonly throughEntry: number }
+  | { readonly type: 'answer'; readonly id: number; readonly answer: Answer }
   | { readonly type: 'drained' }
   | { readonly type: 'closed' }

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import type { Notice } from '../processor/state.js'
 import type { FromPipeline, PipelineOptions, PipelineStats, ToPipeline } from './messages.js'
+import type { Answer, Answers, Question } from './questions.js'
 
 export interface PipelineEvents {
   onNotices(notices: readonly Notice[]): void
@@ -13,10 +14,22 @@ export interface PipelineEvents {
   onFailure(error: Error): void
 }
 
+/** The processor has not come far enough to answer. */
+export class PipelineBehindError extends Error {
+  readonly code = 'PIPELINE_BEHIND'
+  constructor() {
+    super('the processor is behind the log and cannot answer yet; a change that was sent is in the log and will hold: ask again later')
+  }
+}
+
+const ANSWER_MS_MAX = 10_000
+
 export class PipelineClient {
   stats: PipelineStats | null = null
   /** Bytes of frames that lay behind the snapshot at the start. */
   behindBytes = 0
+  private readonly asked = new Map<number, (answer: Answer) => void>()
+  private lastAsked = 0
   private onDrained: (() => void) | null = null
   private onClosed: (() => void) | null = null
 
@@ -49,6 +62,22 @@ export class PipelineClient {
 
   noteEntry(entry: number): void {
     this.post({ type: 'entry', entry })
+  }
+
+  /** Asks the processor, once it has applied `atEntry`. Rejects with a `PipelineBehindError` where that takes too long. */
+  ask<K extends keyof Answers>(question: Question & { readonly ask: K }, atEntry: number): Promise<Answers[K]> {
+    const id = ++this.lastAsked
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.asked.delete(id)
+        reject(new PipelineBehindError())
+      }, ANSWER_MS_MAX)
+      this.asked.set(id, answer => {
+        clearTimeout(timer)
+        resolve(answer as Answers[K])
+      })
+      this.post({ type: 'ask', id, atEntry, question })
+    })
   }
 
   /** Resolves when everything up to `entry` is committed in the archive. */
@@ -84,6 +113,10 @@ export class PipelineClient {
         return
       case 'truncate':
         this.events.onTruncate(message.throughEntry)
+        return
+      case 'answer':
+        this.asked.get(message.id)?.(message.answer)
+        this.asked.delete(message.id)
         return
       case 'drained':
         this.onDrained?.()

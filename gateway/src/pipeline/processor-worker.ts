@@ -11,6 +11,7 @@ import { SqliteLogReader } from '../log/sqlite-log.js'
 import { Processor } from '../processor/processor.js'
 import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
+import { answer, type Question } from './questions.js'
 
 /** Entries read from the log at a time. */
 const ENTRIES_AT_ONCE = 64
@@ -35,7 +36,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     written => post({ type: 'truncate', throughEntry: written.oldestNeededEntry }),
     message => post({ type: 'warning', message })
   )
-  const tail = new Tail()
+  const tail = new Tail(processor)
   let appliedBytes = 0
   let notedMs = 0
   const postStats = () => {
@@ -54,6 +55,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     const entries = tail.head > processor.entry ? log.read(processor.entry, ENTRIES_AT_ONCE) : []
     for (const entry of entries) {
       const flush = processor.apply(entry)
+      tail.answerDue()
       if (entry.frames.length > TICK_BYTES_MAX) appliedBytes += entry.frames.length
       if (flush === null) continue
       eventIds.commit(entry.ingestMs)
@@ -83,14 +85,27 @@ class Tail {
   drainEntry: number | null = null
   isClosed = false
   private wake: (() => void) | null = null
+  private questions: { id: number; atEntry: number; question: Question }[] = []
 
-  constructor() {
+  constructor(private readonly processor: Processor) {
     port.on('message', (message: ToPipeline) => {
       if (message.type === 'entry') this.head = message.entry
       else if (message.type === 'drain') this.drainEntry = message.entry
-      else this.isClosed = true
+      else if (message.type === 'ask') {
+        this.questions.push(message)
+        this.answerDue()
+      } else this.isClosed = true
       this.wake?.()
     })
+  }
+
+  /** Answers the questions whose entry is applied. */
+  answerDue(): void {
+    if (this.questions.length === 0) return
+    const { processor } = this
+    const due = this.questions.filter(({ atEntry }) => atEntry <= processor.entry)
+    this.questions = this.questions.filter(({ atEntry }) => atEntry > processor.entry)
+    for (const { id, question } of due) post({ type: 'answer', id, answer: answer(processor, question) })
   }
 
   /** Resolves at the next message, or when `ms` have passed. */

@@ -4,6 +4,7 @@
  */
 import { type Profile, profileSchema } from '@tidemark/protocol'
 import { z } from 'zod'
+import { type DeviceSettings, deviceIdSchema, deviceSettingsSchema } from './registry.js'
 
 /** Times in ms. */
 export const settingsSchema = z.object({
@@ -28,12 +29,15 @@ export const controlSchema = z.discriminatedUnion('control', [
   /** The gateway starts; what follows is processed with these settings and profiles. */
   z.object({ control: z.literal('start'), settings: settingsSchema, profiles: z.array(profileSchema) }),
   /** The gateway stops: rows that wait go out, and the boundary lies behind this entry. */
-  z.object({ control: z.literal('drain') })
+  z.object({ control: z.literal('drain') }),
+  /** Somebody has set something of a device. */
+  z.object({ control: z.literal('device'), deviceId: deviceIdSchema, settings: deviceSettingsSchema })
 ])
 
 export type Control =
   | { readonly control: 'start'; readonly settings: Settings; readonly profiles: readonly Profile[] }
   | { readonly control: 'drain' }
+  | { readonly control: 'device'; readonly deviceId: string; readonly settings: DeviceSettings }
 
 export function encodeControl(control: Control): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(control))

@@ -1,6 +1,7 @@
 /** What is remembered of one device: its epochs, its watermark, its features. */
 import { Epoch, type EpochSnapshot } from './epoch.js'
 import type { Features } from './features.js'
+import { newRegistration, type Registration } from './registry.js'
 
 /** Epochs whose seqs are tracked for a device at a boundary (between boundaries, four times as many); the least recently used goes first. */
 export const EPOCHS_MAX = 1024
@@ -26,6 +27,7 @@ export interface DeviceSnapshot {
   watermarkMs: number
   lastSeenMs: number
   idle: boolean
+  registration: Registration
   forgotten: number[]
   opaque: OpaqueCounts
   epochs: EpochSnapshot[]
@@ -38,6 +40,7 @@ export class Device {
   /** Uptime at which its last message came, ms. */
   lastSeenMs: number
   idle: boolean
+  readonly registration: Registration
   readonly opaque: OpaqueCounts
   /** By profile name. */
   readonly features = new Map<string, Features>()
@@ -49,6 +52,7 @@ export class Device {
     this.watermarkMs = snapshot?.watermarkMs ?? Number.NEGATIVE_INFINITY
     this.lastSeenMs = snapshot?.lastSeenMs ?? 0
     this.idle = snapshot?.idle ?? false
+    this.registration = snapshot?.registration ?? newRegistration(0)
     this.opaque = snapshot?.opaque ?? { archived: 0, quarantined: 0, duplicates: 0, late: 0, latestEventTimeMs: Number.NEGATIVE_INFINITY }
     this.forgotten = new Set(snapshot?.forgotten)
     for (const epoch of snapshot?.epochs ?? []) this.epochs.set(epoch.epoch, new Epoch(epoch.epoch, epoch))
@@ -89,12 +93,13 @@ export class Device {
   }
 
   toSnapshot(): DeviceSnapshot {
-    const { deviceId, watermarkMs, lastSeenMs, idle, opaque } = this
+    const { deviceId, watermarkMs, lastSeenMs, idle, registration, opaque } = this
     return {
       deviceId,
       watermarkMs,
       lastSeenMs,
       idle,
+      registration,
       opaque,
       forgotten: [...this.forgotten],
       epochs: Array.from(this.epochs.values(), e => e.toSnapshot())

@@ -9,22 +9,25 @@
  * seq does not change what became of it. Knows no values, no time but event times and the age of gaps.
  */
 import type { Tombstone } from '@tidemark/protocol'
-import { appendInterval, holds, type Interval, indexFor, removeSeq, removeThrough } from './intervals.js'
+import { holds, type Interval, indexFor, removeSeq, removeThrough } from './intervals.js'
 import { ShedSeqs } from './shed.js'
+import {
+  type Ahead,
+  appendSpanned,
+  NOTHING_KNOWN,
+  type Span,
+  type SpannedInterval,
+  type Surroundings,
+  spanBetween,
+  type UnseenReport,
+  widen
+} from './spans.js'
 
 /** Most intervals of seen seqs above a gap; a reading that would make one more is quarantined. As many intervals of missing seqs. */
 export const INTERVALS_MAX = 1024
 
 /** Pieces of shed seqs above which no more are taken in, unless settled ones can be forgotten. */
 export const SHED_PIECES_MAX = 1024
-
-/** Seen seqs [first, last] above a gap, perhaps with shed ones among them. */
-interface Ahead extends Interval {
-  /** The latest event time of them that may move the watermark. */
-  eventTimeMs: number
-  /** Uptime at which the gap below opened, ms. */
-  sinceMs: number
-}
 
 /** What a seq is on arrival. `reused`: seen, but this is another reading under the same event ID. */
 export type Sight = 'new' | 'duplicate' | 'reused' | 'shed' | 'fragmented'
@@ -46,7 +49,10 @@ export interface EpochSnapshot {
   latestEventTimeMs: number
   endOfStreamSeq: number | null
   ahead: Ahead[]
-  missing: Interval[]
+  missing: SpannedInterval[]
+  settledMs: number
+  reportedThrough: number
+  reportedCount: number
   shed: { firstSeq: number; lastSeq: number; keepEvery: number }[]
   counts: EpochCounts
 }
@@ -63,7 +69,14 @@ export class Epoch {
   private latestEventTimeMs: number
   private readonly ahead: Ahead[]
   /** Unseen seqs that the device no longer holds; those of them that are shed are not missing. */
-  private readonly missing: Interval[]
+  private readonly missing: SpannedInterval[]
+  /** The latest event time of what is settled. */
+  private settledMs: number
+  /** What of the missing has been blurred since the last report; perhaps with shed seqs among them. */
+  private readonly blurred: SpannedInterval[] = []
+  /** `blurredThrough` as of the last report, and how many ranges that held. */
+  private reportedThrough: number
+  private reportedCount: number
   private readonly shed: ShedSeqs
 
   constructor(epoch: number, snapshot?: EpochSnapshot) {
@@ -76,6 +89,9 @@ export class Epoch {
     this.latestEventTimeMs = snapshot?.latestEventTimeMs ?? Number.NEGATIVE_INFINITY
     this.ahead = snapshot?.ahead ?? []
     this.missing = snapshot?.missing ?? []
+    this.settledMs = snapshot?.settledMs ?? Number.NEGATIVE_INFINITY
+    this.reportedThrough = snapshot?.reportedThrough ?? 0
+    this.reportedCount = snapshot?.reportedCount ?? 0
     this.shed = new ShedSeqs(snapshot?.shed)
   }
 
@@ -104,6 +120,7 @@ export class Epoch {
     }
     if (seq === this.settledThrough + 1) {
       this.settledThrough = seq
+      this.noteSettled(eventTimeMs)
       return this.ahead.length === 0 && this.shed.size === 0 ? eventTimeMs : Math.max(eventTimeMs, this.absorb())
     }
     this.addAhead(seq, eventTimeMs, uptimeMs)
@@ -115,19 +132,28 @@ export class Epoch {
     if (eventTimeMs > this.latestEventTimeMs) this.latestEventTimeMs = eventTimeMs
   }
 
-  /** Takes in what the device declares as dropped, save what was seen. Returns the latest event time that this settles. */
-  bury({ firstSeq, lastSeq, keepEvery }: Tombstone): number {
+  /**
+   * Takes in what the device declares as dropped, save what was seen. Returns the latest event time that this settles. `onShed` gets
+   * how many seqs were dropped, and when they were measured.
+   */
+  bury(
+    { firstSeq, lastSeq, keepEvery }: Tombstone,
+    around: Surroundings = NOTHING_KNOWN,
+    onShed: (seqs: number, span: Span) => void = () => {}
+  ): number {
     const endSeq = Math.min(lastSeq, this.highestSampledSeq)
-    const bury = ({ first, last }: Interval): number => {
+    const bury = ({ first, last, ...span }: SpannedInterval): number => {
       if (!this.makeRoomForShed()) return 0
       const range = { firstSeq: Math.max(first, firstSeq, this.blurredThrough + 1), lastSeq: Math.min(last, endSeq), keepEvery }
-      return range.firstSeq <= range.lastSeq ? this.shed.add(range) : 0
+      const seqs = range.firstSeq <= range.lastSeq ? this.shed.add(range) : 0
+      if (seqs > 0) onShed(seqs, span)
+      return seqs
     }
     const from = indexFor(this.missing, firstSeq)
-    const lost = this.missing.slice(from, indexFor(this.missing, endSeq) + 1).map(({ first, last }) => ({ first, last }))
+    const lost = this.missing.slice(from, indexFor(this.missing, endSeq) + 1).map(interval => ({ ...interval }))
     const recovered = lost.reduce((sum, interval) => sum + bury(interval), 0)
     let dropped = recovered
-    for (const unseen of this.unseenAbove(endSeq)) dropped += bury(unseen)
+    for (const unseen of this.unseenAbove(endSeq, around)) dropped += bury(unseen)
     if (dropped === 0) return Number.NEGATIVE_INFINITY
     this.counts.shed += dropped
     this.counts.missing -= recovered
@@ -137,13 +163,13 @@ export class Epoch {
   }
 
   /** The device holds nothing below `oldestHeldSeq` any more: what was never seen nor shed there is missing. */
-  settleBelow(oldestHeldSeq: number): number {
+  settleBelow(oldestHeldSeq: number, around: Surroundings = NOTHING_KNOWN): number {
     const last = oldestHeldSeq - 1
     if (last <= this.settledThrough) return Number.NEGATIVE_INFINITY
-    for (const unseen of this.unseenAbove(last)) {
+    for (const unseen of this.unseenAbove(last, around)) {
       const kept = this.shed.countKept(unseen.first, unseen.last)
       this.counts.missing += kept
-      if (kept > 0) appendInterval(this.missing, unseen)
+      if (kept > 0) appendSpanned(this.missing, unseen)
     }
     let eventTimeMs = Number.NEGATIVE_INFINITY
     while (this.ahead.length > 0 && this.ahead[0].first <= last) {
@@ -151,6 +177,7 @@ export class Epoch {
       eventTimeMs = Math.max(eventTimeMs, seen.eventTimeMs)
       this.settledThrough = seen.last
     }
+    this.noteSettled(eventTimeMs)
     this.settledThrough = Math.max(this.settledThrough, last)
     this.boundMissing()
     return Math.max(eventTimeMs, this.absorb())
@@ -179,14 +206,36 @@ export class Epoch {
   /** Seqs that were sampled and neither seen nor shed, and that the device still holds. */
   get buffered(): number {
     let held = 0
-    for (const { first, last } of this.unseenAbove(this.highestSampledSeq)) held += this.shed.countKept(first, last)
+    for (const { first, last } of this.unseenAbove(this.highestSampledSeq, NOTHING_KNOWN)) held += this.shed.countKept(first, last)
     return held
+  }
+
+  /**
+   * The seqs that are missing, and those below a seen one that the device still holds, for completeness; null where none are and none were
+   * reported before. At and below `keepThrough` an earlier report stands. To be asked once a boundary.
+   */
+  reportUnseen(): UnseenReport | null {
+    const lost = (interval: SpannedInterval) => ({ ...interval, seqs: this.shed.countKept(interval.first, interval.last), held: false })
+    const gaps = this.ahead.length === 0 ? [] : [...this.unseenAbove(this.ahead[this.ahead.length - 1].first - 1, NOTHING_KNOWN)]
+    const ranges = [
+      ...this.blurred.map(interval => ({ ...interval, seqs: interval.last - interval.first + 1, held: false })),
+      ...this.missing.map(lost),
+      ...gaps.map(gap => ({ ...lost(gap), held: true })).filter(({ seqs }) => seqs > 0)
+    ]
+    const keepThrough = this.reportedThrough
+    const isNews = ranges.length > 0 || this.reportedCount > 0
+    this.blurred.length = 0
+    this.reportedThrough = this.blurredThrough
+    this.reportedCount = ranges.length
+    return isNews ? { keepThrough, ranges } : null
   }
 
   toSnapshot(): EpochSnapshot {
     const { epoch, settledThrough, blurredThrough, highestSampledSeq, latestEventTimeMs, endOfStreamSeq, ahead, missing, counts } = this
+    const { settledMs, reportedThrough, reportedCount } = this
     const shed = [...this.shed.toArray()]
-    return { epoch, settledThrough, blurredThrough, highestSampledSeq, latestEventTimeMs, endOfStreamSeq, ahead, missing, shed, counts }
+    const seqs = { settledThrough, blurredThrough, highestSampledSeq, endOfStreamSeq, ahead, missing, shed, reportedThrough, reportedCount }
+    return { epoch, ...seqs, latestEventTimeMs, settledMs, counts }
   }
 
   private sightOfSeen(eventTimeMs: number): Sight {
@@ -208,18 +257,18 @@ export class Epoch {
     const above = this.ahead[at]
     if (this.joins(below?.last, seq)) {
       below.last = seq
-      below.eventTimeMs = Math.max(below.eventTimeMs, eventTimeMs)
+      widen(below, eventTimeMs, eventTimeMs)
       if (this.joins(seq, above?.first)) this.joinWithNext(at - 1)
     } else if (this.joins(seq, above?.first)) {
       above.first = seq
-      above.eventTimeMs = Math.max(above.eventTimeMs, eventTimeMs)
-    } else this.ahead.splice(at, 0, { first: seq, last: seq, eventTimeMs, sinceMs: above?.sinceMs ?? uptimeMs })
+      widen(above, eventTimeMs, eventTimeMs)
+    } else this.ahead.splice(at, 0, { first: seq, last: seq, eventTimeMs, earliestMs: eventTimeMs, sinceMs: above?.sinceMs ?? uptimeMs })
   }
 
   private joinWithNext(at: number): void {
     const [lower, upper] = [this.ahead[at], this.ahead[at + 1]]
     lower.last = upper.last
-    lower.eventTimeMs = Math.max(lower.eventTimeMs, upper.eventTimeMs)
+    widen(lower, upper.eventTimeMs, upper.earliestMs)
     this.ahead.splice(at + 1, 1)
   }
 
@@ -236,7 +285,7 @@ export class Epoch {
     for (;;) {
       const end = this.shed.endOfRun(this.settledThrough + 1)
       this.settledThrough = Math.max(this.settledThrough, end)
-      if (this.ahead.length === 0 || this.ahead[0].first > this.settledThrough + 1) return eventTimeMs
+      if (this.ahead.length === 0 || this.ahead[0].first > this.settledThrough + 1) return this.noteSettled(eventTimeMs)
       const seen = this.ahead.shift()!
       this.settledThrough = Math.max(this.settledThrough, seen.last)
       eventTimeMs = Math.max(eventTimeMs, seen.eventTimeMs)
@@ -259,17 +308,25 @@ export class Epoch {
   private blur(seq: number): void {
     this.blurredThrough = Math.max(this.blurredThrough, seq)
     this.shed.forgetThrough(seq)
-    removeThrough(this.missing, seq)
+    this.blurred.push(...removeThrough(this.missing, seq))
+  }
+
+  private noteSettled(eventTimeMs: number): number {
+    this.settledMs = Math.max(this.settledMs, eventTimeMs)
+    return eventTimeMs
   }
 
   /** The runs of seqs in (settledThrough, last] that were not seen. */
-  private *unseenAbove(last: number): Generator<Interval> {
+  private *unseenAbove(last: number, around: Surroundings): Generator<SpannedInterval> {
     let first = this.settledThrough + 1
+    let belowMs = this.settledMs
     for (const seen of this.ahead) {
-      if (seen.first > last) break
-      if (seen.first > first) yield { first, last: seen.first - 1 }
+      const end = Math.min(last, seen.first - 1)
+      if (first <= end) yield { first, last: end, ...spanBetween(belowMs, seen.earliestMs, around) }
+      if (seen.first > last) return
       first = seen.last + 1
+      belowMs = Math.max(belowMs, seen.eventTimeMs)
     }
-    if (first <= last) yield { first, last }
+    if (first <= last) yield { first, last, ...spanBetween(belowMs, around.timeAbove(last), around) }
   }
 }

@@ -3,6 +3,8 @@
  * from worker to worker. No I/O here.
  */
 
+import type { FleetFlush } from './fleet.js'
+
 /** One column of the rows of a file. Doubles are cast to `type` when written; NaN is null. */
 export interface NumberColumn {
   readonly name: string
@@ -90,6 +92,7 @@ export interface Flush {
   readonly epochs: readonly EpochLedger[]
   readonly hours: readonly HourLedger[]
   readonly repairs: readonly RepairMark[]
+  readonly fleet: FleetFlush
   /** The processor's state at `lastEntry`, to be kept once the flush is committed; null: none is due. */
   readonly snapshot: Uint8Array | null
 }

@@ -2,9 +2,11 @@
 import { type Batch, type Column, decodeBatch, PRESENT, type Profile } from '@tidemark/protocol'
 import type { Device } from './device.js'
 import type { Epoch, Sight } from './epoch.js'
+import { isPlausible } from './hour-counts.js'
 import { READING } from './layouts.js'
 import { archive, type Identity, type Message, quarantine } from './message.js'
 import type { Rows } from './rows.js'
+import type { Span, Surroundings } from './spans.js'
 import type { KnownProfile, State } from './state.js'
 import { type Judgement, judgeColumns, judgeEventTime } from './validate.js'
 
@@ -32,17 +34,27 @@ export function ingestBatch(state: State, message: Message): void {
   const { archived } = epoch.counts
   const wasClosed = epoch.isClosed
   epoch.highestSampledSeq = Math.max(epoch.highestSampledSeq, header.highestSampledSeq)
+  const around = surroundingsOf(batch, state.ingestMs)
+  const countShed = (seqs: number, span: Span) => state.fleet.hours.addShed(device.deviceId, header.profile, seqs, span)
   for (const tombstone of batch.tombstones) {
     const before = epoch.counts.shed
-    state.raiseWatermark(device, epoch.bury(tombstone))
+    state.raiseWatermark(device, epoch.bury(tombstone, around, countShed))
     state.counters.shed += epoch.counts.shed - before
   }
-  state.raiseWatermark(device, epoch.settleBelow(header.oldestHeldSeq))
+  state.raiseWatermark(device, epoch.settleBelow(header.oldestHeldSeq, around))
   new BatchIngestion(state, message, batch, device, epoch).run()
   if (batch.endOfStreamSeq !== null) epoch.endOfStreamSeq = Math.max(batch.endOfStreamSeq, epoch.endOfStreamSeq ?? 0)
   if (epoch.isClosed && (!wasClosed || epoch.counts.archived > archived)) state.closeHops(device)
   if (epoch.hasGap) state.withGap.add(device)
   state.noteChanged(device, header.epoch)
+}
+
+function surroundingsOf({ header, eventTimesMs }: Batch, ingestMs: number): Surroundings {
+  const timeAbove = (seq: number) => {
+    const i = header.seqs.findIndex((each, at) => each > seq && isPlausible(eventTimesMs?.[at] ?? Number.NaN, ingestMs))
+    return i < 0 ? Number.NaN : eventTimesMs![i]
+  }
+  return { timeAbove, ingestMs }
 }
 
 function refuseMessage(state: State, message: Message, fault: Judgement): void {
@@ -93,6 +105,7 @@ class BatchIngestion {
     if (sight === 'duplicate') {
       this.epoch.counts.duplicates++
       this.state.counters.duplicates++
+      this.state.fleet.hours.add('duplicates', this.device.deviceId, this.batch.header.profile, eventTimeMs, this.state.ingestMs)
       return
     }
     if (sight === 'reused') this.state.notice(this.device, this.epoch)

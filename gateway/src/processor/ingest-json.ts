@@ -21,9 +21,18 @@ export function ingestJson(state: State, message: Message): void {
   }
   for (const [i, item] of items.entries()) {
     if (!item.ok) refuse(state, message, device, null, item)
-    else ingestReading(state, message, device, item.reading, { entry: state.entry, place: message.frameIndex * PLACES_PER_FRAME + i })
+    else
+      ingestReading(state, message, device, withProfile(item.reading, device), {
+        entry: state.entry,
+        place: message.frameIndex * PLACES_PER_FRAME + i
+      })
   }
   state.noteChanged(device, 0)
+}
+
+/** The reading with its profile: its own, or its device's default. */
+function withProfile(reading: JsonReading, { registration }: Device): JsonReading {
+  return reading.profile !== null || registration.profile === null ? reading : { ...reading, profile: registration.profile }
 }
 
 function ingestReading(state: State, message: Message, device: Device, reading: JsonReading, at: Position): void {
@@ -31,6 +40,7 @@ function ingestReading(state: State, message: Message, device: Device, reading: 
   if (state.eventIds.has(device.deviceId, eventId, at, state.ingestMs - EVENT_ID_KEPT_MS)) {
     device.opaque.duplicates++
     state.counters.duplicates++
+    state.fleet.hours.add('duplicates', device.deviceId, reading.profile ?? '', reading.eventTimeMs, state.ingestMs)
     return
   }
   const bytes = eventIdBytes(device.deviceId, eventId)
@@ -43,7 +53,10 @@ function ingestReading(state: State, message: Message, device: Device, reading: 
   const known = reading.profile === null ? 'unknown-profile' : state.profile(reading.profile)
   const timeFault = judgeEventTime(reading.eventTimeMs, state.ingestMs)
   if (typeof known === 'string') {
-    refuse(state, message, device, reading, { reason: known, detail: reading.profile ?? 'the reading names no profile' })
+    refuse(state, message, device, reading, {
+      reason: known,
+      detail: reading.profile ?? 'the reading names no profile, and its device has no default'
+    })
   } else {
     const { columns, extra, unknown } = arrange(state, known.plan.profile, reading)
     const fault = timeFault ?? judgeColumns(known.plan.profile, columns, 1)[0] ?? unknown

@@ -1,4 +1,4 @@
-/** Disjoint intervals of seqs in rising order: finding, adding at the end, taking one seq out. */
+/** Disjoint intervals of seqs in rising order: finding, taking one seq out. */
 
 /** The seqs [first, last]. */
 export interface Interval {
@@ -23,26 +23,24 @@ export function holds(intervals: readonly Interval[], seq: number): boolean {
   return interval !== undefined && interval.first <= seq
 }
 
-/** Adds an interval that lies behind all others. */
-export function appendInterval(intervals: Interval[], { first, last }: Interval): void {
-  const tail = intervals[intervals.length - 1]
-  if (tail !== undefined && tail.last === first - 1) tail.last = last
-  else intervals.push({ first, last })
-}
-
 /** Takes out a seq that an interval holds; of what is left of that interval, keeps the parts that `isWorthKeeping`. */
-export function removeSeq(intervals: Interval[], seq: number, isWorthKeeping: (part: Interval) => boolean): void {
+export function removeSeq<T extends Interval>(intervals: T[], seq: number, isWorthKeeping: (part: Interval) => boolean): void {
   const at = indexFor(intervals, seq)
-  const { first, last } = intervals[at]
+  const whole = intervals[at]
   const parts = [
-    { first, last: seq - 1 },
-    { first: seq + 1, last }
+    { ...whole, last: seq - 1 },
+    { ...whole, first: seq + 1 }
   ]
   intervals.splice(at, 1, ...parts.filter(part => part.first <= part.last && isWorthKeeping(part)))
 }
 
-/** Takes out all seqs at and below `seq`. */
-export function removeThrough(intervals: Interval[], seq: number): void {
-  intervals.splice(0, indexFor(intervals, seq + 1))
-  if (intervals.length > 0) intervals[0].first = Math.max(intervals[0].first, seq + 1)
+/** Takes out all seqs at and below `seq`, and returns the intervals that they made. */
+export function removeThrough<T extends Interval>(intervals: T[], seq: number): T[] {
+  const removed = intervals.splice(0, indexFor(intervals, seq + 1))
+  const [lowest] = intervals
+  if (lowest !== undefined && lowest.first <= seq) {
+    removed.push({ ...lowest, last: seq })
+    lowest.first = seq + 1
+  }
+  return removed
 }

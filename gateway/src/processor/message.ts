@@ -58,6 +58,8 @@ export function quarantine(state: State, message: Message, rejection: Rejection)
     message.payloadKept = true
   }
   rows.endRow()
+  for (const name of ['received', 'quarantined'] as const)
+    state.fleet.hours.add(name, message.deviceId, rejection.profile ?? '', rejection.eventTimeMs, state.ingestMs)
   state.counters.quarantined++
   state.rejects.set(rejection.reason, (state.rejects.get(rejection.reason) ?? 0) + 1)
 }
@@ -94,5 +96,9 @@ export function archive(
   rows.endRow()
   state.outputs.countReading(plan.profile.name, reading.eventTimeMs, reading.late)
   state.counters.archived++
-  if (reading.late) state.counters.late++
+  const { hours } = state.fleet
+  hours.add('received', device.deviceId, plan.profile.name, reading.eventTimeMs, state.ingestMs)
+  if (!reading.late) return
+  hours.add('late', device.deviceId, plan.profile.name, reading.eventTimeMs, state.ingestMs)
+  state.counters.late++
 }

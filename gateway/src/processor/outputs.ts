@@ -2,6 +2,7 @@
  * The rows that the processor has made and no flush has taken yet, by layer, profile and hour; and which of them a boundary
  * takes: those of the current hour and of large ones at once, those of small hours behind it when they have waited.
  */
+import type { WaitingHour } from './fleet.js'
 import type { FileRows, HourLedger, RepairMark } from './flush.js'
 import { READING } from './layouts.js'
 import { type RowLayout, Rows, type RowsSnapshot } from './rows.js'
@@ -102,6 +103,17 @@ export class Outputs {
       }
     }
     return waiting
+  }
+
+  /** Readings that wait, by profile and hour. */
+  waitingHours(): WaitingHour[] {
+    const waiting = new Map<string, WaitingHour>()
+    for (const { layout, hourMs, count } of this.pending.values()) {
+      if (layout.layer !== 'processed') continue
+      const key = `${layout.profile}/${hourMs}`
+      waiting.set(key, { profile: layout.profile!, hourMs, rows: count + (waiting.get(key)?.rows ?? 0) })
+    }
+    return [...waiting.values()]
   }
 
   /** At a boundary, when counts and repairs have just been taken: the rows that wait. */

@@ -13,9 +13,11 @@ import { decodeControl } from './control.js'
 import type { Device } from './device.js'
 import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
 import type { EpochLedger, Flush } from './flush.js'
+import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
+import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
 import { decodeState, encodeState } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
 
@@ -34,7 +36,7 @@ export interface ProcessorStats extends Counters {
   ingestMs: number
   devices: number
   idleDevices: number
-  /** The least watermark of devices that are not idle; null without one. */
+  /** The least watermark of devices that are neither idle nor retired; null without one. */
   fleetWatermarkMs: number | null
   featureRows: number
   featureCorrections: number
@@ -84,6 +86,7 @@ export class Processor {
         state.counters.messages++
         if (kind === 'batch') ingestBatch(state, { ...message, kind })
         else if (kind === 'json') ingestJson(state, { ...message, kind })
+        else ingestStatus(state, deviceId, payload)
       }
     }
     return this.isBoundary(ticked) ? this.flush() : null
@@ -101,6 +104,7 @@ export class Processor {
     let idleDevices = 0
     let fleetWatermarkMs = Number.POSITIVE_INFINITY
     for (const device of state.devices.values()) {
+      if (device.registration.retired) continue
       if (device.idle) idleDevices++
       else if (device.watermarkMs > Number.NEGATIVE_INFINITY) fleetWatermarkMs = Math.min(fleetWatermarkMs, device.watermarkMs)
     }
@@ -124,6 +128,17 @@ export class Processor {
     return this.state.devices.get(deviceId)?.watermarkMs ?? null
   }
 
+  /** What the registry holds of a device; null where it is not known. */
+  device(deviceId: string): DeviceRow | null {
+    const device = this.state.devices.get(deviceId)
+    return device === undefined ? null : rowOf(device)
+  }
+
+  /** By device ID. */
+  devices(): DeviceRow[] {
+    return Array.from(this.state.devices.values(), rowOf).sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))
+  }
+
   private control(payload: Uint8Array): void {
     const control = decodeControl(payload)
     switch (control.control) {
@@ -135,6 +150,9 @@ export class Processor {
       case 'drain':
         this.drains = true
         for (const device of this.state.dirty) this.correct(device)
+        return
+      case 'device':
+        setDevice(this.state, control.deviceId, control.settings)
         return
       default:
         control satisfies never
@@ -185,6 +203,7 @@ export class Processor {
     for (const device of state.devices.values()) {
       if (device.idle || state.uptimeMs - device.lastSeenMs < timeoutMs) continue
       device.idle = true
+      state.fleet.noteProgress(device)
       for (const features of device.features.values()) features.showOpenHops(state.sinks(device, features))
     }
   }
@@ -200,18 +219,19 @@ export class Processor {
 
   private isBoundary(ticked: boolean): boolean {
     const { state } = this
-    const { settings, outputs } = state
+    const { settings, outputs, fleet } = state
     if (settings === null) return false
     if (this.drains || this.isFull) return true
     const sinceMs = state.ingestMs - state.boundaryMs
     if (!ticked || sinceMs < settings.flushIntervalMs) return false
-    return state.hasNews || outputs.isDue(state.ingestMs, settings.smallHourWaitMs) || sinceMs >= QUIET_BOUNDARY_MS
+    return state.hasNews || fleet.hasNews || outputs.isDue(state.ingestMs, settings.smallHourWaitMs) || sinceMs >= QUIET_BOUNDARY_MS
   }
 
   /** Whether so much waits that it must go out, whatever its hour. */
   private get isFull(): boolean {
-    const { settings, outputs } = this.state
-    return outputs.rows >= settings!.flushRows || outputs.payloadBytes >= PAYLOAD_BYTES_WAITING_MAX
+    const { settings, outputs, fleet } = this.state
+    if (outputs.rows >= settings!.flushRows || outputs.payloadBytes >= PAYLOAD_BYTES_WAITING_MAX) return true
+    return fleet.hours.size >= HOUR_COUNTS_MAX
   }
 
   private flush(): Flush {
@@ -219,6 +239,7 @@ export class Processor {
     const settings = state.settings!
     const { smallHourRows, smallHourWaitMs } = settings
     const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all: this.drains || this.isFull })
+    const fleet = state.fleet.take(state.ingestMs, state.changed, state.outputs.waitingHours())
     const epochs = this.ledger()
     const firstEntry = state.boundaryEntry + 1
     state.boundaryEntry = state.entry
@@ -227,7 +248,15 @@ export class Processor {
     state.hasNews = false
     const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
     this.drains = false
-    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, epochs, snapshot: snapshotIsDue ? encodeState(state) : null }
+    return {
+      shard: SHARD,
+      firstEntry,
+      lastEntry: state.entry,
+      ...taken,
+      epochs,
+      fleet,
+      snapshot: snapshotIsDue ? encodeState(state) : null
+    }
   }
 
   /** The epochs that changed, and those whose waiting rows came or went. */

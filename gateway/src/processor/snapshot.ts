@@ -85,6 +85,7 @@ export function decodeState(bytes: Uint8Array, eventIds: EventIdStore): State {
   for (const { device: snapshot, features } of packed.devices) {
     const device = new Device(snapshot.deviceId, snapshot)
     state.devices.set(device.deviceId, device)
+    if (snapshot.registration === undefined) state.fleet.noteRegistration(device) // of a version before the registry
     for (const { plan, state: of } of features) {
       const tables = of.tables.map(table => ({ ...table, data: float64s(table.data) }))
       device.features.set(plans[plan].profile.name, new Features(plans[plan], { ...of, tables }))

@@ -7,6 +7,7 @@ import type { EventIdStore } from './event-ids.js'
 import { type Plan, planFeatures } from './feature-plan.js'
 import { FeatureRowWriter } from './feature-rows.js'
 import { Features } from './features.js'
+import { Fleet } from './fleet.js'
 import { readingsLayout } from './layouts.js'
 import { Outputs } from './outputs.js'
 import type { Order } from './panes.js'
@@ -55,6 +56,7 @@ export class State {
   tickedMs = Number.NaN
   readonly devices = new Map<string, Device>()
   readonly outputs = new Outputs()
+  readonly fleet = new Fleet()
   readonly featureRows = new FeatureRowWriter(this.outputs)
   /** Devices with a gap below a seen seq; with corrections to send. */
   readonly withGap = new Set<Device>()
@@ -110,12 +112,28 @@ export class State {
   touchDevice(deviceId: string): Device | null {
     let device = this.devices.get(deviceId)
     if (device === undefined) {
-      if (this.devices.size >= this.settings!.devicesMax) return null
-      device = new Device(deviceId)
-      this.devices.set(deviceId, device)
+      if (!this.hasRoom) return null
+      device = this.addDevice(deviceId)
     }
     device.lastSeenMs = this.uptimeMs
     device.idle = false
+    device.registration.seenMs = this.ingestMs
+    this.fleet.noteProgress(device)
+    return device
+  }
+
+  /** Whether one device more is allowed. */
+  get hasRoom(): boolean {
+    return this.devices.size < (this.settings?.devicesMax ?? 0)
+  }
+
+  /** Makes a device that is not known yet. */
+  addDevice(deviceId: string): Device {
+    const device = new Device(deviceId)
+    device.lastSeenMs = this.uptimeMs
+    device.registration.registeredMs = this.ingestMs
+    this.devices.set(deviceId, device)
+    this.fleet.noteRegistration(device)
     return device
   }
 
@@ -157,6 +175,7 @@ export class State {
   raiseWatermark(device: Device, eventTimeMs: number): void {
     if (eventTimeMs <= device.watermarkMs) return
     device.watermarkMs = eventTimeMs
+    this.fleet.noteProgress(device)
     for (const features of device.features.values()) features.advance(eventTimeMs, this.sinks(device, features))
   }
 

@@ -1,26 +1,11 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { serialize } from 'node:v8'
 import { expect, test } from 'vitest'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
 import { readLedger } from '../../../gateway/src/commands/ledger.js'
 import type { Flush } from '../../../gateway/src/processor/flush.js'
 import { filesBelow, flushOf, HOUR_MS, NOON_MS, query, range, readings, temporaryFolder, writeLog } from './kit.js'
-
-/** The gateway's archive worker as built: a process that writes what is not committed yet of the flushes in flushes.bin. */
-const WRITER = `
-  import { readFileSync } from 'node:fs'
-  import { deserialize } from 'node:v8'
-  import { openArchive } from ${JSON.stringify(new URL('../../../gateway/dist/archive/archive-client.js', import.meta.url).href)}
-  const dataDir = process.argv[2]
-  const { recovered, archive } = openArchive(dataDir, { warn: message => console.error(message), memoryMiB: 128 })
-  for (const flush of deserialize(readFileSync(dataDir + '/flushes.bin'))) {
-    if (flush.lastEntry > recovered.committedEntry) await archive.write(flush)
-  }
-  await archive.close()
-`
+import { runWriter, writeWriter } from './writer-process.js'
 
 /** Two flushes of ten entries, each of two processed files and a raw one, and a snapshot. */
 const FLUSHES = [0, 1].map((k): Flush => {
@@ -36,20 +21,8 @@ const FILES_PER_FLUSH = 3
 function dataFolder(): string {
   const dataDir = temporaryFolder()
   writeLog(dataDir, 20)
-  writeFileSync(join(dataDir, 'flushes.bin'), serialize(FLUSHES))
-  writeFileSync(join(dataDir, 'writer.mjs'), WRITER)
+  writeWriter(dataDir, FLUSHES)
   return dataDir
-}
-
-/** Runs the writer to its end, or until it kills itself; returns the signal. */
-async function runWriter(dataDir: string, crashAt?: string): Promise<string | null> {
-  const env = { ...process.env, ...(crashAt === undefined ? {} : { TIDEMARK_CRASH_AT: crashAt }) }
-  const child = spawn(process.execPath, [join(dataDir, 'writer.mjs'), dataDir], { env, stdio: ['ignore', 'ignore', 'pipe'] })
-  const said: Buffer[] = []
-  child.stderr.on('data', data => said.push(data))
-  const [code, signal] = await once(child, 'close')
-  if (code !== 0 && signal === null) throw new Error(Buffer.concat(said).toString())
-  return signal
 }
 
 /** What a stranger's glob finds: seqs of readings, entries of frames. */

@@ -101,6 +101,25 @@ export function readings(
   )
 }
 
+const none = new Float64Array(0)
+
+/** A fleet of which nothing has changed. */
+export const NO_FLEET: Flush['fleet'] = {
+  knownAtMs: NOON_MS,
+  devices: [],
+  progress: { deviceIds: [], watermarksMs: none, seenMs: none, idle: new Uint8Array(0) },
+  hours: {
+    deviceIds: [],
+    profiles: [],
+    device: new Int32Array(0),
+    profile: new Int32Array(0),
+    hoursMs: none,
+    counts: { received: none, quarantined: none, late: none, duplicates: none, shed: none }
+  },
+  unseen: [],
+  waiting: []
+}
+
 export function flushOf(
   entries: readonly [number, number],
   files: readonly FileRows[],
@@ -116,6 +135,7 @@ export function flushOf(
     epochs: [],
     hours: [],
     repairs: [],
+    fleet: NO_FLEET,
     snapshot: null,
     ...rest
   }

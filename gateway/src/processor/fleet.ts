@@ -1,0 +1,97 @@
+/**
+ * What changed of the fleet since the last boundary: registrations, how far each device has come, what became of readings by hour.
+ * Nothing is left in it behind a boundary, so it is no part of a snapshot.
+ */
+import type { Device } from './device.js'
+import { type HourCountColumns, HourCounts } from './hour-counts.js'
+import { type DeviceRow, rowOf } from './registry.js'
+import type { UnseenReport } from './spans.js'
+
+/** How far devices have come, one a place. */
+export interface DeviceProgress {
+  readonly deviceIds: readonly string[]
+  /** Unix ms; NaN without a watermark. */
+  readonly watermarksMs: Float64Array
+  /** Ingest time of the last message, Unix ms; NaN without one. */
+  readonly seenMs: Float64Array
+  /** 1: idle. */
+  readonly idle: Uint8Array
+}
+
+/** Unseen seqs of an epoch of a device: they stand in place of what an earlier report said above `keepThrough`. */
+export interface EpochUnseen extends UnseenReport {
+  readonly deviceId: string
+  readonly epoch: number
+}
+
+/** Readings of a profile and an hour of event time that no file holds yet. */
+export interface WaitingHour {
+  readonly profile: string
+  /** Start of the hour, Unix ms. */
+  readonly hourMs: number
+  readonly rows: number
+}
+
+/** The fleet's part of a flush. */
+export interface FleetFlush {
+  /** Ingest time of the boundary, Unix ms. */
+  readonly knownAtMs: number
+  /** Devices whose registration or status changed. */
+  readonly devices: readonly DeviceRow[]
+  /** Other devices that have come further. */
+  readonly progress: DeviceProgress
+  readonly hours: HourCountColumns
+  readonly unseen: readonly EpochUnseen[]
+  /** All of them, as of the boundary. */
+  readonly waiting: readonly WaitingHour[]
+}
+
+export class Fleet {
+  readonly hours = new HourCounts()
+  private readonly registrations = new Set<Device>()
+  private readonly moved = new Set<Device>()
+
+  /** The device's registration or status changed. */
+  noteRegistration(device: Device): void {
+    this.registrations.add(device)
+  }
+
+  /** The device has sent something, its watermark rose, or it fell silent. */
+  noteProgress(device: Device): void {
+    this.moved.add(device)
+  }
+
+  /** Whether a boundary would tell something: a device that fell silent, or passed a gap, does so by ticks alone. */
+  get hasNews(): boolean {
+    return this.registrations.size > 0 || this.moved.size > 0
+  }
+
+  /** `changed`: the epochs that changed since the last boundary. */
+  take(knownAtMs: number, changed: ReadonlyMap<Device, ReadonlySet<number>>, waiting: readonly WaitingHour[]): FleetFlush {
+    const devices = Array.from(this.registrations, rowOf)
+    const moved = Array.from(this.moved).filter(device => !this.registrations.has(device))
+    this.registrations.clear()
+    this.moved.clear()
+    return { knownAtMs, devices, progress: progressOf(moved), hours: this.hours.take(), unseen: unseenOf(changed), waiting }
+  }
+}
+
+function unseenOf(changed: ReadonlyMap<Device, ReadonlySet<number>>): EpochUnseen[] {
+  const unseen: EpochUnseen[] = []
+  for (const [device, epochs] of changed) {
+    for (const epoch of epochs) {
+      const report = device.epoch(epoch)?.reportUnseen() ?? null
+      if (report !== null) unseen.push({ deviceId: device.deviceId, epoch, ...report })
+    }
+  }
+  return unseen
+}
+
+function progressOf(devices: readonly Device[]): DeviceProgress {
+  return {
+    deviceIds: devices.map(({ deviceId }) => deviceId),
+    watermarksMs: Float64Array.from(devices, ({ watermarkMs }) => (Number.isFinite(watermarkMs) ? watermarkMs : Number.NaN)),
+    seenMs: Float64Array.from(devices, ({ registration }) => registration.seenMs ?? Number.NaN),
+    idle: Uint8Array.from(devices, ({ idle }) => (idle ? 1 : 0))
+  }
+}

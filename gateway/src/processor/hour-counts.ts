@@ -1,0 +1,160 @@
+/**
+ * What became of readings, per device, profile and hour of event time, since the last boundary: the catalog adds it up. Column by
+ * column, since an hour of a large fleet is a row for each device. Nothing is left in it behind a boundary.
+ */
+import { EVENT_TIME_AHEAD_MS_MAX, EVENT_TIME_MS_MIN } from '@tidemark/protocol'
+import type { Span } from './spans.js'
+
+const HOUR_MS = 3_600_000
+
+/** So many (device, profile, hour) make a boundary of their own. */
+export const HOUR_COUNTS_MAX = 500_000
+
+const CAPACITY_MIN = 256
+
+const SHED_SPAN_MS_MAX = 31 * 24 * HOUR_MS
+
+/**
+ * `received`: readings that arrived, copies not counted. `quarantined` and `late` are among them. `duplicates`: the copies.
+ * `shed`: seqs that a tombstone declares.
+ */
+export const COUNTS = ['received', 'quarantined', 'late', 'duplicates', 'shed'] as const
+
+export type CountName = (typeof COUNTS)[number]
+
+/** One (device, profile, hour) a place. */
+export interface HourCountColumns {
+  /** The dictionaries of `device` and `profile`. */
+  readonly deviceIds: readonly string[]
+  readonly profiles: readonly string[]
+  readonly device: Int32Array
+  readonly profile: Int32Array
+  /** Start of the hour, Unix ms. */
+  readonly hoursMs: Float64Array
+  readonly counts: Readonly<Record<CountName, Float64Array>>
+}
+
+export class HourCounts {
+  /** Places in use. */
+  size = 0
+  private capacity = 0
+  private readonly devices = new Map<string, number>()
+  private readonly profiles = new Map<string, number>()
+  private device = new Int32Array(0)
+  private profile = new Int32Array(0)
+  private hoursMs = new Float64Array(0)
+  /** By device, the place used last: a device mostly sends of one hour. */
+  private readonly lastPlace: number[] = []
+  private readonly places = new Map<string, number>()
+  private counts = emptyCounts(0)
+
+  /** Counts a reading, where its event time says an hour. */
+  add(name: CountName, deviceId: string, profile: string, eventTimeMs: number, ingestMs: number): void {
+    if (!isPlausible(eventTimeMs, ingestMs)) return
+    const place = this.placeOf(deviceId, profile, hourOf(eventTimeMs)) // first: it may make the columns anew
+    this.counts[name][place]++
+  }
+
+  /** Spreads shed seqs evenly over the time between their neighbours; where that is too long, all count in its first hour. */
+  addShed(deviceId: string, profile: string, seqs: number, { fromMs, toMs }: Span): void {
+    const lastHourMs = toMs - fromMs > SHED_SPAN_MS_MAX ? hourOf(fromMs) : hourOf(toMs)
+    let counted = 0
+    for (let hourMs = hourOf(fromMs); hourMs <= lastHourMs; hourMs += HOUR_MS) {
+      const share = hourMs === lastHourMs ? 1 : (hourMs + HOUR_MS - fromMs) / (toMs - fromMs)
+      const through = Math.floor(seqs * share)
+      if (through > counted) {
+        const place = this.placeOf(deviceId, profile, hourMs)
+        this.counts.shed[place] += through - counted
+      }
+      counted = through
+    }
+  }
+
+  take(): HourCountColumns {
+    const { size, counts } = this
+    const taken = {
+      deviceIds: [...this.devices.keys()],
+      profiles: [...this.profiles.keys()],
+      device: this.device.slice(0, size),
+      profile: this.profile.slice(0, size),
+      hoursMs: this.hoursMs.slice(0, size),
+      counts: {
+        received: counts.received.slice(0, size),
+        quarantined: counts.quarantined.slice(0, size),
+        late: counts.late.slice(0, size),
+        duplicates: counts.duplicates.slice(0, size),
+        shed: counts.shed.slice(0, size)
+      }
+    }
+    for (const name of COUNTS) counts[name].fill(0, 0, size)
+    this.size = 0
+    this.devices.clear()
+    this.profiles.clear()
+    this.places.clear()
+    this.lastPlace.length = 0
+    return taken
+  }
+
+  /** Where the device, profile and hour are counted. */
+  private placeOf(deviceId: string, profile: string, hourMs: number): number {
+    const device = indexIn(this.devices, deviceId)
+    const profileIndex = indexIn(this.profiles, profile)
+    const last = this.lastPlace[device]
+    if (last !== undefined && this.hoursMs[last] === hourMs && this.profile[last] === profileIndex) return last
+    const key = `${device}/${profileIndex}/${hourMs}`
+    const place = this.places.get(key) ?? this.addPlace(key, device, profileIndex, hourMs)
+    this.lastPlace[device] = place
+    return place
+  }
+
+  private addPlace(key: string, device: number, profileIndex: number, hourMs: number): number {
+    if (this.size === this.capacity) this.grow()
+    const place = this.size++
+    this.places.set(key, place)
+    this.device[place] = device
+    this.profile[place] = profileIndex
+    this.hoursMs[place] = hourMs
+    return place
+  }
+
+  private grow(): void {
+    this.capacity = Math.max(CAPACITY_MIN, 2 * this.capacity)
+    const grown = emptyCounts(this.capacity)
+    for (const name of COUNTS) grown[name].set(this.counts[name])
+    this.counts = grown
+    this.device = withRoom(this.device, this.capacity)
+    this.profile = withRoom(this.profile, this.capacity)
+    const hoursMs = new Float64Array(this.capacity)
+    hoursMs.set(this.hoursMs)
+    this.hoursMs = hoursMs
+  }
+}
+
+/** A quarantined reading may claim any time: one that it cannot have was measured in no hour. */
+export function isPlausible(eventTimeMs: number, ingestMs: number): boolean {
+  return eventTimeMs >= EVENT_TIME_MS_MIN && eventTimeMs <= ingestMs + EVENT_TIME_AHEAD_MS_MAX // NaN fails both
+}
+
+function hourOf(timeMs: number): number {
+  return Math.floor(timeMs / HOUR_MS) * HOUR_MS
+}
+
+function indexIn(dictionary: Map<string, number>, text: string): number {
+  let index = dictionary.get(text)
+  if (index === undefined) {
+    index = dictionary.size
+    dictionary.set(text, index)
+  }
+  return index
+}
+
+function emptyCounts(capacity: number): Record<CountName, Float64Array<ArrayBuffer>> {
+  const column = () => new Float64Array(capacity)
+  return { received: column(), quarantined: column(), late: column(), duplicates: column(), shed: column() }
+}
+
+function withRoom(values: Int32Array, capacity: number): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(capacity)
+  grown.set(values)
+  return grown
+}
