@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { addCompactCommand } from './commands/compact.js'
 import { addLedgerCommand } from './commands/ledger.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
@@ -12,6 +13,7 @@ const program = new Command('tidemark-gateway')
 addStartCommand(program)
 addSqlCommand(program)
 addLedgerCommand(program)
+addCompactCommand(program)
 
 try {
   await program.parseAsync()
