@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync, rmdirSync } from 'node:fs'
+import { existsSync, linkSync, readdirSync, renameSync, rmdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { crashPoint } from '../crash-point.js'
 import { writeError } from './archive-error.js'
@@ -16,13 +16,38 @@ import type { Supersession } from './supersede.js'
  * A globbing reader sees all of the old files, or, for the moment that the renames take, some of them or none, or the new file:
  * never a row twice, because the new comes in when the last of the old is out. A file that it has open stays readable; one that
  * it has listed and not opened when the renames come is an error of its, never a wrong answer, because no name is ever used for
- * other rows. Who reads the catalog's list sees the old files or the new ones, and nothing between.
+ * other rows. Who reads the catalog's list sees the old files or the new ones, and nothing between; for them, files that are about
+ * to be superseded are offered under their later name beforehand, so that a long query is not overtaken by one swap after another.
  * A crash before the commit point leaves nothing that counts, one behind it nothing that `redoSwaps` cannot finish.
  */
 
 /** Where a new file waits for its swap. */
 export function mergingPath(paths: DataPaths, file: Pick<CatalogFile, 'path'>): string {
   return join(paths.compaction, stagingName(file.path))
+}
+
+/**
+ * Links the files into superseded/ too, where our own readers prefer them (views.ts): there they stay while swaps go on. `withdraw`
+ * ends it. Where the file system has no hard links, readers start again more often.
+ */
+export function offer(paths: DataPaths, files: readonly CatalogFile[]): void {
+  for (const { path } of files) {
+    const place = join(paths.superseded, path)
+    try {
+      makeFolder(dirname(place))
+      if (!existsSync(place)) linkSync(join(paths.archive, path), place)
+    } catch {
+      return
+    }
+  }
+}
+
+/** Deletes what was offered and is not superseded. */
+export function withdraw(paths: DataPaths, catalog: Catalog, files: readonly CatalogFile[]): void {
+  const superseded = new Set(catalog.superseded().map(({ path }) => path))
+  const left = files.filter(({ path }) => !superseded.has(path))
+  for (const { path } of left) deleteFile(join(paths.superseded, path))
+  for (const folder of new Set(left.map(({ path }) => dirname(path)))) deleteEmptyFolders(paths.superseded, folder)
 }
 
 /**
@@ -118,7 +143,9 @@ function deleteEmptyFolders(root: string, folder: string): void {
 function moveOut(paths: DataPaths, path: string, changed: Set<string>): void {
   const from = join(paths.archive, path)
   const to = join(paths.superseded, path)
-  renameSync(from, to)
+  // A rename from one name of a file to another of its names does nothing (POSIX).
+  if (existsSync(to)) deleteFile(from)
+  else renameSync(from, to)
   changed.add(dirname(from)).add(dirname(to))
   crashPoint('compact-moved')
 }

@@ -213,10 +213,12 @@ export function scanOf(paths: DataPaths, files: readonly CatalogFile[]): string 
   return scans.join(' UNION ALL BY NAME ')
 }
 
-/** A committed file is in archive/, or, until its rename is done, in staging/; since the catalog was read it may be superseded. */
+/**
+ * A committed file is in archive/, or, until its rename is done, in staging/. One that is superseded, or about to be, lies in
+ * superseded/, where it stays for a while.
+ */
 function placeOf(paths: DataPaths, file: CatalogFile): string {
   const place = join(paths.archive, file.path)
-  if (existsSync(place)) return place
-  const others = [join(paths.staging, stagingName(file.path)), mergingPath(paths, file), join(paths.superseded, file.path)]
-  return others.find(other => existsSync(other)) ?? place
+  const places = [join(paths.superseded, file.path), place, join(paths.staging, stagingName(file.path)), mergingPath(paths, file)]
+  return places.find(each => existsSync(each)) ?? place
 }

@@ -5,7 +5,7 @@ import type { Catalog, CatalogFile } from '../archive/catalog.js'
 import { columnsDigest, oldestNeededEntry } from '../archive/commit.js'
 import { compactedPath, type DataPaths, HOUR_MS, partitionPath } from '../archive/paths.js'
 import { deleteFile } from '../archive/snapshot-file.js'
-import { deleteSuperseded, mergingPath, redoSwaps, swap } from '../archive/swap.js'
+import { deleteSuperseded, mergingPath, offer, redoSwaps, swap, withdraw } from '../archive/swap.js'
 import { MergeWriter } from './merge-writer.js'
 import { type Column, groupBy, groupByShape, type MergePolicy, planMerges } from './plan.js'
 import { expiredHours, type RetentionMs } from './retention.js'
@@ -94,6 +94,7 @@ class Pass {
   }
   private readonly failures: string[] = []
   private readonly failedFolders = new Set<string>()
+  private readonly offered: CatalogFile[] = []
   private writer: MergeWriter | null = null
   private doneBytes = 0
   private plannedBytes = 0
@@ -120,6 +121,7 @@ class Pass {
       signal.removeEventListener('abort', interrupt)
       if (interrupts !== null) clearInterval(interrupts)
       this.closeWriter()
+      withdraw(paths, catalog, this.offered)
     }
     return { ...this.totals, waiting: catalog.superseded().length, failures: this.failures, stopped: signal.aborted }
   }
@@ -127,9 +129,11 @@ class Pass {
   private async retain(): Promise<void> {
     const { catalog, policy, nowMs } = this.context
     const hours = expiredHours(catalog.files(), policy.retentionMs, nowMs(), oldestNeededEntry(catalog))
-    for (const hour of hours) {
-      if (hour.every(file => this.isInPlace(file))) await this.attempt(partitionPath(hour[0]), () => this.expire(hour))
+    const due = hours.filter(hour => hour.every(file => this.isInPlace(file)))
+    this.offer(due.flat())
+    for (const hour of due) {
       if (this.isOver()) return
+      await this.attempt(partitionPath(hour[0]), () => this.expire(hour))
     }
   }
 
@@ -146,6 +150,7 @@ class Pass {
     for (;;) {
       const merges = await this.plan()
       this.plannedBytes += bytesOf(merges.flat())
+      this.offer(merges.flat())
       for (const files of merges) {
         if (this.isOver()) return
         this.report(partitionPath(files[0]))
@@ -246,6 +251,11 @@ class Pass {
       this.failures.push(`${folder}: ${error instanceof Error ? error.message : String(error)}`)
       this.failedFolders.add(folder)
     }
+  }
+
+  private offer(files: readonly CatalogFile[]): void {
+    offer(this.context.paths, files)
+    this.offered.push(...files)
   }
 
   private isOver(): boolean {
