@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { addCompactCommand } from './commands/compact.js'
 import { addCompletenessCommand } from './commands/completeness.js'
 import { addDeviceCommand } from './commands/device.js'
 import { addLedgerCommand } from './commands/ledger.js'
@@ -16,6 +17,7 @@ addSqlCommand(program)
 addLedgerCommand(program)
 addCompletenessCommand(program)
 addDeviceCommand(program)
+addCompactCommand(program)
 
 try {
   await program.parseAsync()

@@ -5,6 +5,7 @@ import { BUILT_IN_PROFILES, DURATION_PATTERN, durationMs, type Profile, profileS
 import { closest, distance } from 'fastest-levenshtein'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { compactionSchema, type MaintenanceConfig, maintenanceConfig, retentionSchema } from './maintenance/config.js'
 import type { Settings } from './processor/control.js'
 
 /** The person's mistake; the message says what to change. The CLI exits with 2. */
@@ -23,6 +24,7 @@ export interface Config {
   readonly http: Address
   readonly settings: Settings
   readonly profiles: readonly Profile[]
+  readonly maintenance: MaintenanceConfig
   readonly logLevel: string
 }
 
@@ -46,6 +48,8 @@ const schema = z.strictObject({
   mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883') }).prefault({}),
   http: z.strictObject({ listen: address.prefault('127.0.0.1:8080') }).prefault({}),
   flush: flush.prefault({}),
+  compaction: compactionSchema.prefault({}),
+  retention: retentionSchema.prefault({}),
   idle_timeout: duration.prefault('10m'),
   gap_timeout: duration.prefault('60s'),
   allowed_lateness: duration.prefault('10m'),
@@ -78,6 +82,7 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
     mqtt: overrides.mqtt === undefined ? data.mqtt.listen : addressOf('--mqtt', overrides.mqtt),
     http: overrides.http === undefined ? data.http.listen : addressOf('--http', overrides.http),
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
+    maintenance: maintenanceConfig(data.compaction, data.retention),
     logLevel: data.log_level,
     settings: {
       flushIntervalMs: data.flush.interval,
@@ -127,7 +132,7 @@ function readYaml(path: string): unknown {
   }
 }
 
-const KNOWN_KEYS = [...Object.keys(schema.shape), ...Object.keys(flush.shape), 'listen']
+const KNOWN_KEYS = [schema, flush, compactionSchema, retentionSchema].flatMap(({ shape }) => Object.keys(shape)).concat('listen')
 
 function describe(issue: z.core.$ZodIssue): string {
   const where = issue.path.join('.')

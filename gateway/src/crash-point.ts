@@ -6,6 +6,17 @@ const [crashName, crashCount] = (process.env.TIDEMARK_CRASH_AT ?? '').split(':')
 
 let left = Number(crashCount)
 
-export function crashPoint(name: 'append' | 'flush' | 'commit' | 'rename' | 'snapshot'): void {
+export type CrashPoint =
+  | 'append'
+  | 'flush'
+  | 'commit'
+  | 'rename'
+  | 'snapshot'
+  | 'compact-staged'
+  | 'compact-commit'
+  | 'compact-moved'
+  | 'compact-rename'
+
+export function crashPoint(name: CrashPoint): void {
   if (name === crashName && --left === 0) process.kill(process.pid, 'SIGKILL')
 }

@@ -11,6 +11,7 @@ import { healthRoutes } from './http/health-routes.js'
 import { listenHttp } from './http/http-server.js'
 import { createMetrics } from './http/metrics.js'
 import { LogClient } from './log/log-client.js'
+import { MaintenanceClient } from './maintenance/maintenance-client.js'
 import { PipelineClient } from './pipeline/pipeline-client.js'
 import { type Control, encodeControl } from './processor/control.js'
 
@@ -55,8 +56,9 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   pipeline.noteEntry(log.lastEntry)
   const startedEntry = await appendControl(log, { control: 'start', settings: config.settings, profiles: config.profiles })
 
+  const maintenance = new MaintenanceClient({ dataDir: config.dataDir, config: config.maintenance }, logger)
   front = await AedesFront.create(log, logger)
-  const metrics = createMetrics({ front: front.counters, log, pipeline })
+  const metrics = createMetrics({ front: front.counters, log, pipeline, maintenance })
   front.onAcked = metrics.observePuback
   const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)
   const registry = registryOf(config, log, pipeline, startedEntry)
@@ -75,6 +77,7 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
     failed,
     async stop() {
       await front.close()
+      await maintenance.close()
       const drained = await appendControl(log, { control: 'drain' })
       await pipeline.drain(drained)
       await http.close()

@@ -1,11 +1,13 @@
 import type { EpochLedger, Flush, HourLedger, Layer, RepairMark } from '../processor/flush.js'
 import { type Database, Sqlite } from '../sqlite.js'
 import { FleetCatalog } from './fleet-catalog.js'
+import * as supersede from './supersede.js'
 
 /**
  * `catalog.sqlite`: which files the archive consists of, how far into the log they reach, the ledgers and the snapshots.
  * What it records is committed, what it does not record does not count. One transaction records all of a flush: that is THE
- * commit point. Only the archive worker writes; recovery before it, and readers beside it.
+ * commit point. The archive worker writes flushes and snapshots, maintenance what supersedes files (supersede.ts), each by a
+ * connection of its own and in short transactions that take the lock at once; recovery before them, and readers beside them.
  */
 
 const SCHEMA = `
@@ -108,6 +110,7 @@ export class Catalog {
     database.pragma('synchronous = FULL')
     database.exec(SCHEMA)
     FleetCatalog.makeTables(database)
+    database.exec(supersede.SUPERSEDE_SCHEMA)
     return new Catalog(database)
   }
 
@@ -192,6 +195,31 @@ export class Catalog {
 
   forgetSnapshot(entry: number): void {
     this.database.prepare('DELETE FROM snapshots WHERE entry = ?').run(entry)
+  }
+
+  /** Puts files in the place of others, in one transaction; false, and nothing is done, where one of the others is gone. */
+  supersede(supersession: supersede.Supersession): boolean {
+    return supersede.record(this.database, supersession)
+  }
+
+  /** The number of the next compaction; only one at a time may be under way. */
+  nextCompaction(): number {
+    return supersede.nextCompaction(this.database)
+  }
+
+  /** Files that are superseded and not deleted yet, by path. */
+  superseded(): supersede.SupersededFile[] {
+    return supersede.superseded(this.database)
+  }
+
+  /** Forgets superseded files, which are deleted. */
+  forgetSuperseded(paths: readonly string[]): void {
+    supersede.forget(this.database, paths)
+  }
+
+  /** How many rows of each epoch retention has deleted. */
+  expired(): supersede.ExpiredRows[] {
+    return supersede.expired(this.database)
   }
 
   close(): void {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { crashPoint } from '../crash-point.js'
-import type { FileRows, Flush } from '../processor/flush.js'
+import type { FileColumn, FileRows, Flush } from '../processor/flush.js'
 import { FlushRefusedError, writeError } from './archive-error.js'
 import type { Catalog, CatalogFile } from './catalog.js'
 import type { Marker } from './fleet-catalog.js'
@@ -189,13 +189,13 @@ function describeAll(flush: Flush, data: readonly FileRows[]): CatalogFile[] {
     const partition = `${file.layer} ${file.profile} ${file.hourMs}`
     const part = (parts.get(partition) ?? 0) + 1
     parts.set(partition, part)
-    return describe(flush, { ...file, columns: columnsDigest(file) }, part)
+    return describe(flush, { ...file, columns: columnsDigest(file.columns) }, part)
   })
 }
 
 /** Equal for files that can be read as one table. */
-function columnsDigest(rows: FileRows): string {
-  const shape = JSON.stringify(rows.columns.map(column => [column.name, column.type]))
+export function columnsDigest(columns: readonly Pick<FileColumn, 'name' | 'type'>[]): string {
+  const shape = JSON.stringify(columns.map(column => [column.name, column.type]))
   return createHash('sha256').update(shape).digest('hex').slice(0, 16)
 }
 

@@ -94,7 +94,10 @@ export function deleteMarkers(paths: DataPaths, hours: readonly ProfileHour[]): 
 export function writeMarkers(paths: DataPaths, markers: readonly Marker[]): void {
   for (const marker of markers) {
     const path = markerPath(paths, marker)
-    const staged = join(paths.staging, stagingName(`${partitionPath('processed', marker.profile, marker.hourMs)}/${MARKER_FILE}`))
+    const staged = join(
+      paths.staging,
+      stagingName(`${partitionPath({ layer: 'processed', profile: marker.profile, hourMs: marker.hourMs })}/${MARKER_FILE}`)
+    )
     writeFileSync(staged, marker.content)
     fsyncFile(staged)
     for (const parent of makeFolder(dirname(path))) fsyncFolder(parent)
@@ -120,7 +123,7 @@ export function recoverMarkers(paths: DataPaths, recorded: readonly Marker[]): v
 }
 
 function markerPath(paths: DataPaths, { profile, hourMs }: ProfileHour): string {
-  return join(paths.archive, partitionPath('processed', profile, hourMs), MARKER_FILE)
+  return join(paths.archive, partitionPath({ layer: 'processed', profile, hourMs }), MARKER_FILE)
 }
 
 function* markersBelow(folder: string): Generator<string> {

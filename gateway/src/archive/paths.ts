@@ -12,6 +12,11 @@ export interface DataPaths {
   readonly staging: string
   /** Where DuckDB puts what does not fit its memory. */
   readonly spill: string
+  /** Below staging/: what compaction is writing, apart from flushes, which clear theirs away. */
+  readonly compaction: string
+  readonly compactionSpill: string
+  /** Files that the archive no longer consists of, until they are deleted: on its file system, outside every reader's glob. */
+  readonly superseded: string
   readonly snapshots: string
 }
 
@@ -26,6 +31,9 @@ export function dataPaths(dataDir: string): DataPaths {
     archive: join(root, 'archive'),
     staging,
     spill: join(staging, 'spill'),
+    compaction: join(staging, 'compaction'),
+    compactionSpill: join(staging, 'compaction', 'spill'),
+    superseded: join(root, 'superseded'),
     snapshots: join(root, 'snapshots')
   }
 }
@@ -43,18 +51,33 @@ export interface FileName {
   readonly part: number
 }
 
-/** The path of a file below archive/, with `/` on every system: a Hive partition by UTC day and hour, and a name. */
-export function archivePath(
-  file: { readonly layer: Layer; readonly profile: string | null; readonly hourMs: number },
-  name: FileName
-): string {
-  const part = name.part === 1 ? '' : `-${name.part}`
-  const fileName = `${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${part}.parquet`
-  return `${partitionPath(file.layer, file.profile, file.hourMs)}/${fileName}`
+/** What an hour's folder of a layer is for. */
+export interface Partition {
+  readonly layer: Layer
+  /** null for raw and quarantine. */
+  readonly profile: string | null
+  /** Start of the hour, Unix ms. */
+  readonly hourMs: number
 }
 
-/** The folder of an hour below archive/. */
-export function partitionPath(layer: Layer, profile: string | null, hourMs: number): string {
+/** The path of a file below archive/, with `/` on every system: a Hive partition by UTC day and hour, and a name. */
+export function archivePath(partition: Partition, name: FileName): string {
+  const part = name.part === 1 ? '' : `-${name.part}`
+  return `${partitionPath(partition)}/${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${part}.parquet`
+}
+
+/** The path of the file that a compaction makes of others. The compaction's number is never used again, so no name is either. */
+export function compactedPath(partition: Partition, name: Omit<FileName, 'part'>, compaction: number): string {
+  return `${partitionPath(partition)}/${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}-c${compaction}.parquet`
+}
+
+/** Whether a compaction has made the file. */
+export function isCompacted(path: string): boolean {
+  return /-c\d+\.parquet$/.test(path)
+}
+
+/** An hour's folder below archive/. */
+export function partitionPath({ layer, profile, hourMs }: Partition): string {
   const hour = new Date(hourMs).toISOString()
   return `${datasetPath(layer, profile)}/date=${hour.slice(0, 10)}/hour=${hour.slice(11, 13)}`
 }

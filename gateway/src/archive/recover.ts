@@ -7,11 +7,12 @@ import { fsyncFolder, makeFolder } from './fsync.js'
 import { recoverMarkers } from './markers.js'
 import { type DataPaths, dataPaths, stagingName } from './paths.js'
 import { deleteFile, readSnapshot, type Snapshot } from './snapshot-file.js'
+import { redoSwaps } from './swap.js'
 
 /**
  * Brings the disk to what the catalog records: redoes the renames that a crash has cut off, deletes the files of flushes that
- * were never committed. Deletes nothing but Parquet files, completeness markers and temporary files of ours, and follows no symbolic link below
- * archive/ and staging/.
+ * were never committed; and so with swaps (swap.ts). Deletes nothing but Parquet files, completeness markers and temporary files
+ * of ours, and follows no symbolic link below archive/, staging/ and superseded/.
  */
 
 export interface Recovered {
@@ -33,6 +34,7 @@ export function recoverArchive(dataDir: string, shard: number, warn: (message: s
   const catalog = openCatalog(paths)
   try {
     fsyncFolder(paths.root)
+    const swapped = redoSwaps(paths, catalog)
     const files = catalog.files()
     const present = new Set<string>()
     for (const path of parquetFiles(paths.archive, '')) present.add(path)
@@ -46,11 +48,12 @@ export function recoverArchive(dataDir: string, shard: number, warn: (message: s
       [...present].filter(path => !recorded.has(path))
     )
     recoverMarkers(paths, catalog.fleet.markers())
+    settleSuperseded(paths, catalog)
     deleteUnrecordedSnapshots(paths, catalog)
     return {
       committedEntry: catalog.committedEntry(shard),
       oldestNeededEntry: oldestNeededEntry(catalog),
-      renamed: absent.length,
+      renamed: absent.length + swapped,
       deleted,
       loadNewestSnapshot: () => loadNewestSnapshot(paths, warn)
     }
@@ -60,7 +63,7 @@ export function recoverArchive(dataDir: string, shard: number, warn: (message: s
 }
 
 function makeFolders(paths: DataPaths): void {
-  for (const folder of [paths.root, paths.archive, paths.staging, paths.snapshots]) {
+  for (const folder of [paths.root, paths.archive, paths.staging, paths.compaction, paths.superseded, paths.snapshots]) {
     try {
       for (const changed of makeFolder(folder)) fsyncFolder(changed)
     } catch (cause) {
@@ -71,10 +74,11 @@ function makeFolders(paths: DataPaths): void {
       )
     }
   }
-  if (statSync(paths.staging).dev !== statSync(paths.archive).dev) {
+  for (const folder of [paths.staging, paths.compaction, paths.superseded]) {
+    if (statSync(folder).dev === statSync(paths.archive).dev) continue
     throw new ArchiveOpenError(
-      paths.staging,
-      `${paths.staging} and ${paths.archive} are on different file systems: put both on one, files are renamed from one to the other`
+      folder,
+      `${folder} and ${paths.archive} are on different file systems: put both on one, files are renamed from one to the other`
     )
   }
 }
@@ -108,8 +112,18 @@ function deleteUnrecorded(paths: DataPaths, unrecorded: readonly string[]): numb
     deleteFile(join(paths.staging, entry.name))
     deleted++
   }
-  if (existsSync(paths.spill) && lstatSync(paths.spill).isDirectory()) rmSync(paths.spill, { recursive: true })
+  for (const spill of [paths.spill, paths.compactionSpill]) {
+    if (existsSync(spill) && lstatSync(spill).isDirectory()) rmSync(spill, { recursive: true })
+  }
   return deleted
+}
+
+/** A deletion that was cut off leaves a record without its file: it is forgotten. A file without a record is nobody's. */
+function settleSuperseded(paths: DataPaths, catalog: Catalog): void {
+  const present = new Set(parquetFiles(paths.superseded, ''))
+  const gone = catalog.superseded().filter(({ path }) => !present.delete(path))
+  catalog.forgetSuperseded(gone.map(({ path }) => path))
+  for (const path of present) deleteFile(join(paths.superseded, path))
 }
 
 function deleteUnrecordedSnapshots(paths: DataPaths, catalog: Catalog): void {

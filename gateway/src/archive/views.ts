@@ -5,6 +5,8 @@ import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import { Catalog, type CatalogFile } from './catalog.js'
 import { quoteName, quoteText } from './parquet.js'
 import { type DataPaths, dataPaths, stagingName } from './paths.js'
+import type { ExpiredRows } from './supersede.js'
+import { mergingPath } from './swap.js'
 
 /**
  * The archive as SQL views, from the catalog's list of files (never a glob): `readings`, `features`, `feature_revisions`,
@@ -61,11 +63,16 @@ const RAW_COLUMNS = {
   payload: 'BLOB'
 }
 
+/** A query starts so many times at most: only a file that is truly gone is missed that often. */
+const ATTEMPTS_MAX = 10
+
 /** What a session reads of the catalog, all from one state of it. */
 export interface ArchiveState {
   readonly paths: DataPaths
   readonly files: readonly CatalogFile[]
   readonly epochs: ReturnType<Catalog['epochs']>
+  /** Rows that retention has deleted. */
+  readonly expired: readonly ExpiredRows[]
 }
 
 /** The folder holds no archive. */
@@ -81,7 +88,7 @@ export function readArchiveState(dataDir: string): ArchiveState {
     throw new NoArchiveError(`${dataDir} is no data folder of a gateway (it holds no catalog.sqlite): give the right one with --data-dir`)
   const catalog = Catalog.openReadonly(paths.catalog)
   try {
-    return catalog.atOnce(() => ({ paths, files: catalog.files(), epochs: catalog.epochs() }))
+    return catalog.atOnce(() => ({ paths, files: catalog.files(), epochs: catalog.epochs(), expired: catalog.expired() }))
   } finally {
     catalog.close()
   }
@@ -89,8 +96,8 @@ export function readArchiveState(dataDir: string): ArchiveState {
 
 /**
  * Calls `use` with a connection that has the views. Queries read the archive's files and, unless `ownFiles`, no other; they
- * write none. Where a file was moved meanwhile by a commit or a compaction it starts once more, `use` included, as long as
- * `mayRepeat` says so.
+ * write none. Where a file was moved meanwhile by a commit or a compaction it starts again with the catalog as it is then, `use`
+ * included, as long as `mayRepeat` says so.
  */
 export async function withViews<T>(
   dataDir: string,
@@ -98,11 +105,14 @@ export async function withViews<T>(
   use: (connection: DuckDBConnection, state: ArchiveState) => Promise<T>,
   mayRepeat: () => boolean = () => true
 ): Promise<T> {
-  try {
-    return await once(dataDir, options, use)
-  } catch (error) {
-    if (!mayRepeat() || !(error instanceof Error) || !isVanishedFile(error, dataDir)) throw error
-    return await once(dataDir, options, use)
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await once(dataDir, options, use)
+    } catch (error) {
+      if (!(error instanceof Error) || !isVanishedFile(error, dataDir)) throw error
+      if (!mayRepeat()) throw new Error('the archive was compacted while the answer was being read: ask again', { cause: error })
+      if (attempt === ATTEMPTS_MAX) throw error
+    }
   }
 }
 
@@ -130,7 +140,7 @@ async function once<T>(
 }
 
 async function lock(connection: DuckDBConnection, paths: DataPaths): Promise<void> {
-  const folders = [paths.archive, paths.staging].map(quoteText).join(', ')
+  const folders = [paths.archive, paths.staging, paths.superseded].map(quoteText).join(', ')
   await connection.run(`SET allowed_directories = [${folders}]`)
   await connection.run('SET enable_external_access = false')
   await connection.run('SET lock_configuration = true')
@@ -203,10 +213,12 @@ export function scanOf(paths: DataPaths, files: readonly CatalogFile[]): string 
   return scans.join(' UNION ALL BY NAME ')
 }
 
-/** A committed file is in archive/, or, until its rename is done, in staging/. */
+/**
+ * A committed file is in archive/, or, until its rename is done, in staging/. One that is superseded, or about to be, lies in
+ * superseded/, where it stays for a while.
+ */
 function placeOf(paths: DataPaths, file: CatalogFile): string {
   const place = join(paths.archive, file.path)
-  if (existsSync(place)) return place
-  const staged = join(paths.staging, stagingName(file.path))
-  return existsSync(staged) ? staged : place
+  const places = [join(paths.superseded, file.path), place, join(paths.staging, stagingName(file.path)), mergingPath(paths, file)]
+  return places.find(each => existsSync(each)) ?? place
 }

@@ -11,7 +11,7 @@ import { type ArchiveState, NoArchiveError, scanOf, withViews } from '../archive
 
 export interface LedgerCounts {
   readonly sampled: number
-  /** Rows in the archive, and those that still wait in the log because their hour is small. */
+  /** Rows in the archive, those that retention has deleted, and those that still wait in the log because their hour is small. */
   readonly archived: number
   readonly quarantined: number
   readonly shed: number
@@ -89,13 +89,14 @@ function balances(state: ArchiveState, archived: readonly Counted[], quarantined
   const keyOf = (each: DeviceEpoch) => `${each.deviceId} ${each.epoch}`
   const archivedBy = new Map(archived.map(each => [keyOf(each), each]))
   const quarantinedBy = new Map(quarantined.map(each => [keyOf(each), each]))
+  const expiredBy = new Map(state.expired.map(each => [keyOf(each), each]))
   const known = new Map(state.epochs.map(each => [keyOf(each), each]))
   const devices = new Map<string, EpochBalance[]>()
-  for (const [key, { deviceId, epoch }] of new Map<string, DeviceEpoch>([...known, ...archivedBy, ...quarantinedBy])) {
+  for (const [key, { deviceId, epoch }] of new Map<string, DeviceEpoch>([...known, ...archivedBy, ...quarantinedBy, ...expiredBy])) {
     const ledger = known.get(key)
     const counts = {
-      archived: (archivedBy.get(key)?.rows ?? 0) + (ledger?.waiting ?? 0),
-      quarantined: quarantinedBy.get(key)?.rows ?? 0,
+      archived: (archivedBy.get(key)?.rows ?? 0) + (expiredBy.get(key)?.archived ?? 0) + (ledger?.waiting ?? 0),
+      quarantined: (quarantinedBy.get(key)?.rows ?? 0) + (expiredBy.get(key)?.quarantined ?? 0),
       shed: ledger?.shed ?? 0,
       buffered: ledger?.buffered ?? 0,
       missing: ledger?.missing ?? 0,

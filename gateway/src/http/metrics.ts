@@ -2,12 +2,14 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { FrontCounters } from '../front/aedes-front.js'
 import type { LogClient } from '../log/log-client.js'
+import type { MaintenanceClient } from '../maintenance/maintenance-client.js'
 import type { PipelineClient } from '../pipeline/pipeline-client.js'
 
 export interface Measured {
   readonly front: FrontCounters
   readonly log: LogClient
   readonly pipeline: PipelineClient
+  readonly maintenance: MaintenanceClient
 }
 
 export interface Metrics {
@@ -16,7 +18,7 @@ export interface Metrics {
   observePuback(milliseconds: number): void
 }
 
-export function createMetrics({ front, log, pipeline }: Measured): Metrics {
+export function createMetrics({ front, log, pipeline, maintenance }: Measured): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const puback = new Histogram({
@@ -73,6 +75,16 @@ export function createMetrics({ front, log, pipeline }: Measured): Metrics {
   counter('flushes_total', 'Flushes committed since this process started.', () => pipeline.stats?.flushes ?? 0)
   counter('files_total', 'Parquet files written since this process started.', () => pipeline.stats?.files ?? 0)
   counter('file_bytes_total', 'Bytes of Parquet written since this process started.', () => pipeline.stats?.fileBytes ?? 0)
+  counter('compactions_total', 'Compactions committed since this process started.', () => maintenance.stats?.compactions ?? 0)
+  counter('compaction_files_before_total', 'Files that they have merged.', () => maintenance.stats?.filesBefore ?? 0)
+  counter('compaction_files_after_total', 'Files that they have made.', () => maintenance.stats?.filesAfter ?? 0)
+  counter('compaction_bytes_before_total', 'Bytes that they have merged.', () => maintenance.stats?.bytesBefore ?? 0)
+  counter('compaction_bytes_after_total', 'Bytes that they have made of them.', () => maintenance.stats?.bytesAfter ?? 0)
+  counter('retention_files_total', 'Files that retention has taken out of the archive.', () => maintenance.stats?.expiredFiles ?? 0)
+  counter('retention_rows_total', 'Their rows.', () => maintenance.stats?.expiredRows ?? 0)
+  gauge('superseded_files', 'Superseded files that wait for their deletion.', () => maintenance.stats?.waiting ?? 0)
+  counter('maintenance_passes_total', 'Passes of compaction and retention that have run.', () => maintenance.stats?.passes ?? 0)
+  counter('maintenance_failures_total', 'Hours and passes that failed.', () => maintenance.stats?.failures ?? 0)
   labelled(registry, 'readings_quarantined_total', 'Quarantined, by reason.', 'reason', () => processor()?.rejects ?? {})
   labelled(
     registry,

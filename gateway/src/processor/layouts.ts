@@ -1,7 +1,16 @@
 /** The columns of the archive's layers, in their order (DESIGN: archive). */
 import { type Metric, type Profile, profileDigest } from '@tidemark/protocol'
 import type { Plan } from './feature-plan.js'
+import type { Layer } from './flush.js'
 import type { ColumnSpec, RowLayout } from './rows.js'
+
+/** What the files of a layer are sorted by: so that any file of it can be merged with another. */
+export const SORT_BY = {
+  raw: ['entry', 'frame_index'],
+  processed: ['device_id', 'event_time', 'epoch', 'seq', 'event_id'],
+  curated: ['device_id', 'as_of', 'revision'],
+  quarantine: ['device_id', 'entry', 'frame_index', 'seq']
+} as const satisfies Record<Layer, readonly string[]>
 
 /** Places of the columns that every row of readings begins with; the metrics follow, and `extra` at the end. */
 export const READING = {
@@ -23,7 +32,7 @@ export function readingsLayout(profile: Profile): RowLayout {
     layer: 'processed',
     profile: profile.name,
     profileVersion: profile.version,
-    sortBy: ['device_id', 'event_time', 'epoch', 'seq', 'event_id'],
+    sortBy: SORT_BY.processed,
     columns: [
       { name: 'device_id', type: 'string' },
       { name: 'event_time', type: 'timestamp' },
@@ -60,7 +69,7 @@ export function featuresLayout({ profile }: Plan): RowLayout {
     layer: 'curated',
     profile: profile.name,
     profileVersion: profile.version,
-    sortBy: ['device_id', 'as_of', 'revision'],
+    sortBy: SORT_BY.curated,
     columns: [
       { name: 'device_id', type: 'string' },
       { name: 'as_of', type: 'timestamp' },
@@ -99,7 +108,7 @@ export const QUARANTINE_LAYOUT: RowLayout = {
   layer: 'quarantine',
   profile: null,
   profileVersion: null,
-  sortBy: ['device_id', 'entry', 'frame_index', 'seq'],
+  sortBy: SORT_BY.quarantine,
   columns: [
     { name: 'device_id', type: 'string' },
     { name: 'ingest_time', type: 'timestamp' },

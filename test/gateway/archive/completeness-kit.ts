@@ -72,6 +72,6 @@ export class ArchivedTimeline {
   }
 
   markerPath(hour: number): string {
-    return join(this.dataDir, 'archive', partitionPath('processed', 'pump', at(`${hour}:00`)), '_complete.json')
+    return join(this.dataDir, 'archive', partitionPath({ layer: 'processed', profile: 'pump', hourMs: at(`${hour}:00`) }), '_complete.json')
   }
 }

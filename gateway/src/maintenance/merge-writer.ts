@@ -1,0 +1,177 @@
+import { join } from 'node:path'
+import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
+import type { CatalogFile } from '../archive/catalog.js'
+import { quoteName, quoteText } from '../archive/parquet.js'
+import type { DataPaths } from '../archive/paths.js'
+import type { ExpiredRows } from '../archive/supersede.js'
+import type { FileColumn, Layer } from '../processor/flush.js'
+import { SORT_BY } from '../processor/layouts.js'
+import { type Column, groupBy } from './plan.js'
+
+/**
+ * Merges Parquet files of the archive into one, by DuckDB: the same rows to the bit, sorted as the layer is. One thread and a total
+ * order make the bytes a function of the input files, their order and the DuckDB version. Memory is bounded; what exceeds it is
+ * spilled. Nothing here makes a file durable or part of the archive: see swap.ts.
+ */
+
+export interface MergeWriterOptions {
+  /** DuckDB's memory, in MiB. */
+  readonly memoryMiB: number
+  /** Most bytes that it spills. */
+  readonly spillBytesMax: number
+}
+
+/** Names of columns that break ties. No name of ours begins with `__`. */
+const SHAPE = '__shape'
+const FILE = '__file'
+const ROW = '__row'
+
+/** Row groups of rows with payloads end at about this size, as those of a flush do. */
+const WIDE_GROUP_MIB = 32
+
+/** What DuckDB calls the types of our columns. */
+const TYPE_NAMES: Readonly<Record<string, FileColumn['type']>> = {
+  VARCHAR: 'string',
+  BLOB: 'bytes',
+  DOUBLE: 'double',
+  BIGINT: 'bigint',
+  INTEGER: 'integer',
+  BOOLEAN: 'boolean',
+  'TIMESTAMP WITH TIME ZONE': 'timestamp'
+}
+
+export class MergeWriter {
+  private readonly shapes = new Map<string, readonly Column[]>()
+
+  private constructor(
+    private readonly instance: DuckDBInstance,
+    private readonly connection: DuckDBConnection,
+    private readonly paths: DataPaths
+  ) {}
+
+  static async open(paths: DataPaths, options: MergeWriterOptions): Promise<MergeWriter> {
+    const instance = await DuckDBInstance.create(':memory:', {
+      threads: '1',
+      memory_limit: `${options.memoryMiB}MiB`,
+      temp_directory: paths.compactionSpill,
+      max_temp_directory_size: `${Math.floor(options.spillBytesMax / 2 ** 20)}MiB`,
+      // Row groups bounded by bytes insist on it; one thread keeps the order anyway.
+      preserve_insertion_order: 'false'
+    })
+    const connection = await instance.connect()
+    await connection.run("SET TimeZone = 'UTC'")
+    return new MergeWriter(instance, connection, paths)
+  }
+
+  /** The columns of a file, those of the same digest having the same; read once for each digest. */
+  async columnsOf(file: CatalogFile): Promise<readonly Column[]> {
+    const known = this.shapes.get(file.columns)
+    if (known !== undefined) return known
+    const columns = await this.describe(this.scan([file]))
+    this.shapes.set(file.columns, columns)
+    return columns
+  }
+
+  /** Bytes of the files' values before compression, by file. */
+  async uncompressedBytes(files: readonly CatalogFile[]): Promise<Map<CatalogFile, number>> {
+    const rows = await this.rows(
+      `SELECT file_name, sum(total_uncompressed_size)::DOUBLE FROM parquet_metadata(${this.list(files)}) GROUP BY file_name`
+    )
+    const byPath = new Map(rows.map(([path, bytes]) => [String(path), Number(bytes)]))
+    return new Map(files.map(file => [file, byPath.get(this.place(file)) ?? 0]))
+  }
+
+  /**
+   * Writes the rows of `files` to `path`, closed and not fsynced, and returns its columns and the number of its rows. The files'
+   * columns of the same name have the same type; one that a file lacks is null.
+   */
+  async merge(files: readonly CatalogFile[], path: string): Promise<{ columns: readonly Column[]; rows: number }> {
+    const { layer } = files[0]
+    const shapes = groupBy(files, file => file.columns)
+    for (const [first] of shapes) await this.columnsOf(first)
+    const columns = await this.describe(shapes.map(shape => this.scan(shape)).join(' UNION ALL BY NAME '))
+    const from = shapes.length === 1 && layer === 'raw' ? this.scan(files) : this.sorted(shapes, columns, layer)
+    const options = columns.some(({ type }) => type === 'bytes')
+      ? `, ROW_GROUP_SIZE_BYTES '${WIDE_GROUP_MIB}MiB'`
+      : (await this.hasNegativeZero(shapes))
+        ? // DuckDB's dictionary takes -0.0 and 0.0 for the same value: see archive/parquet.ts.
+          ', DICTIONARY_SIZE_LIMIT 0'
+        : ''
+    await this.connection.run(`COPY (${from}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD${options})`)
+    const [[rows]] = await this.rows(`SELECT count(*) FROM read_parquet(${quoteText(path)})`)
+    return { columns, rows: Number(rows) }
+  }
+
+  /** How many rows of each epoch the files hold, of those that the ledger counts. */
+  async countByEpoch(files: readonly CatalogFile[]): Promise<ExpiredRows[]> {
+    const { layer } = files[0]
+    if (layer !== 'processed' && layer !== 'quarantine') return []
+    const counted = layer === 'processed' ? 'true' : 'accounted AND device_id IS NOT NULL'
+    const shapes = groupBy(files, file => file.columns)
+    const from = shapes.map(shape => `SELECT device_id, epoch FROM (${this.scan(shape)}) WHERE ${counted}`).join(' UNION ALL ')
+    const rows = await this.rows(`SELECT device_id, coalesce(epoch, 0) AS e, count(*) FROM (${from}) GROUP BY 1, 2 ORDER BY 1, 2`)
+    return rows.map(([deviceId, epoch, count]) => ({
+      deviceId: String(deviceId),
+      epoch: Number(epoch),
+      archived: layer === 'processed' ? Number(count) : 0,
+      quarantined: layer === 'quarantine' ? Number(count) : 0
+    }))
+  }
+
+  /** Makes what is under way fail soon. */
+  interrupt(): void {
+    this.connection.interrupt()
+  }
+
+  close(): void {
+    this.connection.closeSync()
+    this.instance.closeSync()
+  }
+
+  /** Frames of raw files need no sort: each file holds the entries behind those of the one before. */
+  private sorted(shapes: readonly (readonly CatalogFile[])[], columns: readonly Column[], layer: Layer): string {
+    const scans = shapes.map((shape, i) => {
+      const ties = `${i} AS ${SHAPE}, file_index AS ${FILE}, file_row_number AS ${ROW}`
+      return `SELECT *, ${ties} FROM read_parquet(${this.list(shape)}, hive_partitioning = false)`
+    })
+    const keys = SORT_BY[layer].filter(name => columns.some(column => column.name === name)).map(quoteName)
+    return `SELECT ${columns.map(({ name }) => quoteName(name)).join(', ')} FROM (${scans.join(' UNION ALL BY NAME ')})
+      ORDER BY ${[...keys, SHAPE, FILE, ROW].join(', ')}`
+  }
+
+  private async hasNegativeZero(shapes: readonly (readonly CatalogFile[])[]): Promise<boolean> {
+    for (const shape of shapes) {
+      const doubles = (await this.columnsOf(shape[0])).filter(({ type }) => type === 'double').map(({ name }) => quoteName(name))
+      if (doubles.length === 0) continue
+      const any = doubles.map(name => `bool_or(${name} = 0 AND signbit(${name}))`)
+      const [found] = await this.rows(`SELECT ${any.join(', ')} FROM (${this.scan(shape)})`)
+      if (found.includes(true)) return true
+    }
+    return false
+  }
+
+  private async describe(select: string): Promise<Column[]> {
+    const rows = await this.rows(`SELECT column_name, column_type FROM (DESCRIBE ${select})`)
+    return rows.map(([name, type]) => {
+      const known = TYPE_NAMES[String(type)]
+      if (known === undefined) throw new Error(`a file of the archive has a column ${name} of type ${type}, which no layer has`)
+      return { name: String(name), type: known }
+    })
+  }
+
+  private async rows(sql: string): Promise<DuckDBValue[][]> {
+    return (await this.connection.runAndReadAll(sql)).getRows()
+  }
+
+  private scan(files: readonly CatalogFile[]): string {
+    return `SELECT * FROM read_parquet(${this.list(files)}, hive_partitioning = false)`
+  }
+
+  private list(files: readonly CatalogFile[]): string {
+    return `[${files.map(file => quoteText(this.place(file))).join(', ')}]`
+  }
+
+  private place(file: CatalogFile): string {
+    return join(this.paths.archive, file.path)
+  }
+}
