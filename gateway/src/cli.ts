@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { addLedgerCommand } from './commands/ledger.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
+import { addTrainingSetCommand } from './commands/training-set.js'
 import { ConfigError } from './config.js'
 
 const program = new Command('tidemark-gateway')
@@ -12,6 +13,7 @@ const program = new Command('tidemark-gateway')
 addStartCommand(program)
 addSqlCommand(program)
 addLedgerCommand(program)
+addTrainingSetCommand(program)
 
 try {
   await program.parseAsync()
