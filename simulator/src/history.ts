@@ -209,7 +209,7 @@ class History implements ConnectionEvents<Sent> {
     this.sentSeqs[i] = lastSeq
     this.totals.batches++
     this.totals.bytes += payload.length
-    if ((lastSeq - firstSeq + 1) * this.plan.intervalMs > this.options.publishEveryMs) this.totals.backlogBatches++
+    if ((lastSeq - firstSeq) * this.plan.intervalMs > this.options.publishEveryMs) this.totals.backlogBatches++
     connection.publish(topicOf(connection.clientId, 'batch'), payload, { firstSeq, lastSeq })
   }
 
