@@ -8,7 +8,7 @@ import { Committer } from '../../../gateway/src/archive/commit.js'
 import { dataPaths } from '../../../gateway/src/archive/paths.js'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
 import { writeTrainingSet } from '../../../gateway/src/archive/training-set.js'
-import { CLI, runToEnd } from '../../kit/processes.js'
+import { CLI, ROOT, runToEnd } from '../../kit/processes.js'
 import { filesBelow, flushOf, NOON_MS, query, rowsOf, temporaryFolder, withDuckDb, writeLog } from './kit.js'
 
 // Times are minutes after noon. A feature row's only feature is its ID, so the training set shows which row a label got.
@@ -129,6 +129,24 @@ test('each label gets what the definition says, whatever corrections, backlogs, 
     { numRuns: 60 }
   )
 }, 120_000)
+
+test('the SQL definition of the manual says the same', async () => {
+  const manual = readFileSync(join(ROOT, 'gateway/README.md'), 'utf8')
+  const [definition] = /SELECT l\.\*, f\.\* FROM labels l LEFT JOIN LATERAL[^`]+/.exec(manual) ?? ['']
+  const rows = Array.from({ length: 40 }, (_, k): Revision => {
+    return { device: k % 3 === 0 ? 'a' : 'b', asOf: (k * 7) % 13, revision: Math.floor(k / 13), knownAt: ((k * 11) % 23) - 3 }
+  })
+  const wanted = Array.from({ length: 50 }, (_, k): Label => ({ device: k % 2 === 0 ? 'a' : 'b', at: k % 25 }))
+  const bySql = await withDuckDb(async connection => {
+    await tableOf(connection, rows)
+    await connection.run('CREATE TABLE labels (n INTEGER, device_id VARCHAR, label_time TIMESTAMPTZ)')
+    for (const [n, { device, at }] of wanted.entries())
+      await connection.run(`INSERT INTO labels VALUES (${n}, '${device}', make_timestamptz(${msOf(at)}000))`)
+    return (await connection.runAndReadAll(`SELECT id FROM (${definition}) ORDER BY n`)).getRows().map(([id]) => id)
+  })
+  expect((await joined(rows, wanted, 2)).map(({ id }) => id)).toEqual(bySql)
+  expect(bySql.filter(id => id !== null).length).toBeGreaterThan(20)
+})
 
 describe('beside the joins that look right', () => {
   //  as_of    5   6   7   8         5'  (a correction)          9 10 11   (a backlog, known together at 20)
