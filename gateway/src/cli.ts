@@ -6,6 +6,7 @@ import { addDeviceCommand } from './commands/device.js'
 import { addLedgerCommand } from './commands/ledger.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
+import { addTrainingSetCommand } from './commands/training-set.js'
 import { ConfigError } from './config.js'
 
 const program = new Command('tidemark-gateway')
@@ -18,6 +19,7 @@ addLedgerCommand(program)
 addCompletenessCommand(program)
 addDeviceCommand(program)
 addCompactCommand(program)
+addTrainingSetCommand(program)
 
 try {
   await program.parseAsync()

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The command line of the simulator: commands, and how errors become a line and an exit code. */
 import { Command, CommanderError } from 'commander'
+import { addGenerateCommand } from './generate-command.js'
+import { addLabelsCommand } from './labels-command.js'
 import { addRunCommand } from './run-command.js'
 import { addVerifyCommand } from './verify-command.js'
 
@@ -26,6 +28,8 @@ const exit = (code: number) => {
 }
 addRunCommand(program, exit)
 addVerifyCommand(program, exit)
+addGenerateCommand(program, exit)
+addLabelsCommand(program)
 
 try {
   await program.parseAsync()

@@ -72,3 +72,16 @@ export const VERIFY_ROWS = 500_000
 
 /** Memory that DuckDB may take to verify. */
 export const VERIFY_MEMORY = '768MB'
+
+/** How long a device of a history is out of reach at least and at most, in ms: from a lost link to one that is fixed after the weekend's night. */
+export const OUTAGE_MS_MIN = 2 * 3_600_000
+export const OUTAGE_MS_MAX = 36 * 3_600_000
+
+/** Readings in one batch of a history: what an agent sends in backlog. */
+export const HISTORY_BATCH_READINGS = 500
+
+/** How long a broker may leave a history without a PUBACK, in ms, before it is given up. */
+export const HISTORY_STALL_MS_MAX = 60_000
+
+/** Longest history, in days. */
+export const HISTORY_DAYS_MAX = 3660

@@ -1,6 +1,7 @@
 /** Shows progress on stderr: of a fleet as a bar on a terminal and as a line every few seconds elsewhere, of a verification as a bar. */
 import { SingleBar } from 'cli-progress'
 import type { FleetProgress } from './fleet-options.js'
+import type { HistoryProgress } from './history-options.js'
 import { PROGRESS_LINE_MS } from './limits.js'
 
 export interface ProgressView {
@@ -13,6 +14,18 @@ const LOOKS = { barsize: 16, barCompleteChar: '█', barIncompleteChar: '░', h
 
 export function viewFor(stream: NodeJS.WriteStream): ProgressView {
   return stream.isTTY ? new Bar(stream) : new Lines(stream)
+}
+
+/** A bar of a history's readings; nothing where there is no terminal. Call `end` when it is over. */
+export function historyView(stream: NodeJS.WriteStream): { show(progress: HistoryProgress): void; end(): void } {
+  if (!stream.isTTY) return { show: () => {}, end: () => {} }
+  const bar = new SingleBar({ ...LOOKS, stream, format: '{bar} {percentage}% {line}' })
+  bar.start(1000, 0, { line: 'connecting' })
+  return {
+    show: ({ share, readings, connected, readingsPerS }) =>
+      bar.update(Math.round(share * 1000), { line: `${connected} connected, ${readings} readings acked, ${readingsPerS}/s` }),
+    end: () => bar.stop()
+  }
 }
 
 /** A bar that counts devices; nothing where there is no terminal. Call `end` when it is over. */

@@ -1,11 +1,10 @@
 /** `tidemark-sim run`: options to a fleet, its report to files and to the person. */
-import { closeSync, openSync, writeFileSync } from 'node:fs'
-import { durationMs, rfc3339Ms } from '@tidemark/protocol'
-import { type Command, InvalidArgumentError } from 'commander'
-import { UsageError } from './broker.js'
+import { writeFileSync } from 'node:fs'
+import type { Command } from 'commander'
 import { runFleet } from './fleet.js'
 import { type FleetOptions, type FleetReport, reportToJson } from './fleet-options.js'
 import { CONNECT_PER_S } from './limits.js'
+import { durationOf, numberOf, requireWritable, timeOf } from './options.js'
 import { viewFor } from './progress.js'
 import { runToJson } from './run-file.js'
 
@@ -88,15 +87,6 @@ function fleetOptions(options: RunOptions, signal: AbortSignal): FleetOptions {
   }
 }
 
-/** Says before a run what would be a pity to learn after it. */
-function requireWritable(path: string): void {
-  try {
-    closeSync(openSync(path, 'a'))
-  } catch (cause) {
-    throw new UsageError(`cannot write ${path}: check that its folder exists and is yours`, { cause })
-  }
-}
-
 function writeJson(path: string, value: unknown): void {
   writeFileSync(path, `${JSON.stringify(value)}\n`)
 }
@@ -109,24 +99,4 @@ function summaryOf(report: FleetReport): string {
     `of the readings: ${report.duplicatesSent} sent twice, ${report.heldBackSent} held back, ${report.lateSent} late, ${report.poisonSent} poisoned`,
     `PUBACK p50 ${pubackMs.p50} ms, p99 ${pubackMs.p99} ms, p99.9 ${pubackMs.p999} ms\n`
   ].join('\n')
-}
-
-function numberOf(text: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is no number.')
-  return value
-}
-
-function durationOf(text: string): number {
-  try {
-    return durationMs(text)
-  } catch {
-    throw new InvalidArgumentError('Write a number and ms, s, m, h or d, like 5s.')
-  }
-}
-
-function timeOf(text: string): number {
-  const timeMs = rfc3339Ms(text)
-  if (timeMs === null) throw new InvalidArgumentError('Write it like 2026-11-24T08:00:00Z.')
-  return timeMs
 }

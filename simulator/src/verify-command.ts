@@ -1,9 +1,7 @@
 /** `tidemark-sim verify`: what a run left behind, against an archive. */
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { UsageError } from './broker.js'
+import { readRun } from './options.js'
 import { deviceBar } from './progress.js'
-import { parseRun, type Run } from './run-file.js'
 import type { VerifyResult } from './verify.js'
 
 interface VerifyOptions {
@@ -37,20 +35,6 @@ Exit code: 0 the archive is right; 1 it is not; 2 wrong options.`
       process.stdout.write(options.json ? `${JSON.stringify(resultToJson(result))}\n` : summaryOf(result))
       exit(result.ok ? 0 : 1)
     })
-}
-
-function readRun(path: string): Run {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new UsageError(`cannot read ${path}: give the file that \`tidemark-sim run --out\` wrote`, { cause })
-  }
-  try {
-    return parseRun(text)
-  } catch (cause) {
-    throw new UsageError(`${path} holds no run: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
-  }
 }
 
 function summaryOf(result: VerifyResult): string {

@@ -37,6 +37,9 @@ function refuseOpenListeners(config: Config): void {
 async function run(config: Config): Promise<void> {
   const stdout = pino.destination({ dest: 1, sync: false }) // a reader that is slow must not stop the broker
   const logger = pino({ level: config.logLevel, base: null }, stdout)
+  const clockFile = process.env.TIDEMARK_CLOCK_FILE
+  if (clockFile)
+    logger.warn({ clockFile }, 'ingest times come from TIDEMARK_CLOCK_FILE, not from the clock: this is for played histories only')
   const gateway = await startGateway(config, logger)
   const listening = { mqtt: `${config.mqtt.host}:${gateway.mqttPort}`, http: `${config.http.host}:${gateway.httpPort}` }
   logger.info({ ...listening, dataDir: config.dataDir, pid: process.pid }, 'ready')

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { crashPoint } from '../crash-point.js'
 import { frameBytes, writeFrame } from './frames.js'
+import { type IngestClock, ingestClock } from './ingest-clock.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 import { SqliteLog } from './sqlite-log.js'
 
@@ -16,15 +17,16 @@ const tick = Buffer.alloc(frameBytes('', 0))
 writeFrame(tick, 0, 'tick', '', new Uint8Array(0))
 
 try {
-  serve(new SqliteLog(workerData.path as string))
+  const nowMs = ingestClock(process.env.TIDEMARK_CLOCK_FILE)
+  serve(new SqliteLog(workerData.path as string), nowMs)
 } catch (error) {
   post({ type: 'failed-to-open', message: messageOf(error) })
 }
 
-function serve(log: SqliteLog): void {
+function serve(log: SqliteLog, nowMs: IngestClock): void {
   const ticking = setInterval(() => {
     try {
-      post({ type: 'ticked', entry: log.append(tick, Date.now()) })
+      post({ type: 'ticked', entry: log.append(tick, nowMs()) })
     } catch {
       // the next append reports what is wrong; time goes on with the next tick
     }
@@ -42,7 +44,7 @@ function serve(log: SqliteLog): void {
     switch (message.type) {
       case 'append':
         try {
-          const entry = log.append(message.frames, Date.now())
+          const entry = log.append(message.frames, nowMs())
           crashPoint('append')
           post({ type: 'appended', wave: message.wave, entry, bytes: message.frames.length })
         } catch (error) {

@@ -22,11 +22,13 @@ export class Child {
     readonly name: 'agent' | 'gateway',
     args: readonly string[],
     private readonly logPath: string,
-    crash: Crash | null = null
+    crash: Crash | null = null,
+    more: Readonly<Record<string, string>> = {}
   ) {
     const cli = fileURLToPath(new URL(`../../../${name}/dist/cli.js`, import.meta.url))
     if (!existsSync(cli)) throw new UsageError(`there is no ${cli}: build it with npm run build`)
-    const { TIDEMARK_CRASH_AT: _, ...env } = process.env
+    const { TIDEMARK_CRASH_AT: _, ...inherited } = process.env
+    const env = { ...inherited, ...more }
     this.process = spawn(process.execPath, [cli, ...args], {
       env: crash === null ? env : { ...env, TIDEMARK_CRASH_AT: `${crash.point}:${crash.count}` },
       stdio: ['ignore', 'pipe', 'pipe']
