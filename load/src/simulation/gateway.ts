@@ -52,6 +52,10 @@ export class SimulatedGateway implements Front {
     this.eventIds = new SimulatedEventIds(world.plant === 'event-ids-ahead-of-log')
   }
 
+  get isListening(): boolean {
+    return this.life !== null && this.onStopped === null
+  }
+
   start(): void {
     const { world, settings } = this
     const life: Life = { isOver: false }
@@ -104,8 +108,7 @@ export class SimulatedGateway implements Front {
   }
 
   receive(connection: Connection, publication: Publication): void {
-    const { life, log, world } = this
-    if (life === null || this.onStopped !== null) return
+    const { log, world } = this
     const { kind, payload, message } = publication
     const done = (isDurable: boolean) => {
       if (!isDurable) {
@@ -193,6 +196,10 @@ export class SimulatedGateway implements Front {
 
   private finishStop(): void {
     if (this.drainEntry === null || this.core.entry < this.drainEntry || this.outstanding.length > 0) return
+    if (!this.log.isIdle) {
+      this.pumpLater()
+      return
+    }
     const stopped = this.onStopped
     this.life!.isOver = true
     this.life = null

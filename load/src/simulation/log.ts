@@ -65,6 +65,11 @@ export class SimulatedLog {
     this.tickLater()
   }
 
+  /** Whether all that was appended is durable or refused. */
+  get isIdle(): boolean {
+    return this.writing === null && this.waiting.length === 0
+  }
+
   append(frame: AppendedFrame): void {
     this.waiting.push(frame)
     this.writeLater()

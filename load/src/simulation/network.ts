@@ -21,8 +21,7 @@ export interface Publication {
 
 /** The side that devices connect to. */
 export interface Front {
-  /** null while it does not listen. */
-  readonly life: Life | null
+  readonly isListening: boolean
   accept(connection: Connection): void
   receive(connection: Connection, publication: Publication): void
 }
@@ -52,7 +51,7 @@ export class Connection {
   open(): void {
     const { scheduler, front } = this.network
     this.upwards(`connect ${this.deviceId}`, () => {
-      if (front.life === null || this.network.isOffline(this.deviceId)) {
+      if (!front.isListening || this.network.isOffline(this.deviceId)) {
         this.fail('refused')
         return
       }

@@ -95,7 +95,7 @@ function run(scenario: Scenario, world: World, gateway: SimulatedGateway, agents
   network.heal()
   gateway.heal()
   for (const agent of agents) agent.heal()
-  const isDelivered = () => gateway.life !== null && devices.every(device => device.hasEnded)
+  const isDelivered = () => gateway.isListening && devices.every(device => device.hasEnded)
   expectDone(scheduler.runUntil(isDelivered, scheduler.nowMs + CALM_MS_MAX), 'delivery in calm')
   scheduler.runUntil(() => false, scheduler.nowMs + SETTLE_MS)
   expectDone(scheduler.runUntil(isDelivered, scheduler.nowMs + CALM_MS_MAX), 'delivery under a new epoch')
