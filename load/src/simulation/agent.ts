@@ -190,7 +190,9 @@ function serialOf(reading: HeldReading): number {
 
 /** What a buffer would go on from that looks only at what it holds. */
 function forgetWhatWasGiven(disk: BufferDisk): void {
-  const last = disk.readings.at(-1)?.position ?? disk.epochs[disk.epochs.length - 1].base
+  const { epoch, base } = disk.epochs[disk.epochs.length - 1]
+  const last = disk.readings.at(-1)?.position ?? base
   disk.nextPosition = last + 1
   disk.settledPosition = Math.min(disk.settledPosition, last)
+  disk.tombstones = disk.tombstones.filter(tombstone => tombstone.epoch !== epoch || tombstone.lastSeq + base <= last)
 }

@@ -2,7 +2,7 @@
  * Devices that do not run the agent: one that publishes JSON readings with IDs of its own making, and sends again what is not
  * acked (and at times what is); one that publishes what nobody can decode.
  */
-import { encodeBatch, type BatchInput, columnsOf } from '@tidemark/protocol'
+import { type BatchInput, columnsOf, encodeBatch } from '@tidemark/protocol'
 import { Draw, STREAM } from './draw.js'
 import type { Connection, MessageKind } from './network.js'
 import { INTERVAL_MS, PROBE } from './scenario.js'

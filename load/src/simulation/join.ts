@@ -39,7 +39,11 @@ export const latestAvailable: Join = (ofDevice, labelMs) => {
 }
 
 /** The planted leak: the window's end decides, and the latest revision is taken, whenever it was known. */
-export const joinByAsOf: Join = (ofDevice, labelMs) => latestAvailable(ofDevice.map(each => ({ ...each, knownAtMs: each.asOfMs })), labelMs)
+export const joinByAsOf: Join = (ofDevice, labelMs) =>
+  latestAvailable(
+    ofDevice.map(each => ({ ...each, knownAtMs: each.asOfMs })),
+    labelMs
+  )
 
 /** The planted mistake of a plain ASOF join on known_at: a correction of an old row passes for the latest row. */
 export const joinByKnownAt: Join = (ofDevice, labelMs) => {

@@ -47,6 +47,8 @@ export class SimulatedLog {
   private life: Life = { isOver: true }
   private wallOffsetMs = 0
   lastEntry = 0
+  /** How often a crash has torn a record. */
+  tornTails = 0
   private lastIngestMs = 0
 
   constructor(
@@ -57,11 +59,9 @@ export class SimulatedLog {
     this.draw = new Draw(world.seed, STREAM.log)
   }
 
-  /** Cuts off what a crash has torn, and goes on behind what is whole. */
+  /** Goes on behind what is whole. */
   open(life: Life): void {
     this.life = life
-    const last = this.records.get(this.lastEntry)
-    this.lastIngestMs = last === undefined ? this.lastIngestMs : decodeRecord(last)!.ingestMs
     this.tickLater()
   }
 
@@ -77,7 +77,8 @@ export class SimulatedLog {
 
   /** At most `entriesMax` entries behind `entry`. Throws where they were cut off. */
   read(entry: number, entriesMax: number): LogEntry[] {
-    if (entry + 1 < this.firstEntry && this.lastEntry > entry) throw new Error(`the log begins with entry ${this.firstEntry}, not ${entry + 1}`)
+    if (entry + 1 < this.firstEntry && this.lastEntry > entry)
+      throw new Error(`the log begins with entry ${this.firstEntry}, not ${entry + 1}`)
     const entries: LogEntry[] = []
     for (let next = entry + 1; next <= this.lastEntry && entries.length < entriesMax; next++) {
       entries.push(decodeRecord(this.records.get(next)!) ?? tornEntry(next, this.records.get(next)!))
@@ -101,6 +102,7 @@ export class SimulatedLog {
     if (fate === 'gone') return
     const tail = fate === 'whole' ? writing.record : writing.record.subarray(0, draw.between(0, writing.record.length - 1))
     const entry = decodeRecord(tail)
+    if (entry === null) this.tornTails++
     if (entry !== null) this.keep(entry, writing)
     else if (world.plant === 'torn-tail-kept') this.records.set(++this.lastEntry, tail)
   }
@@ -126,7 +128,9 @@ export class SimulatedLog {
     this.writing = { record, frames }
     world.scheduler.traceBytes(record)
     if (world.plant === 'ack-before-fsync') for (const { done } of frames) done(true, this.lastEntry + 1)
-    world.scheduler.after(draw.chance(scenario.slowDisk) ? draw.between(100, 2000) : draw.between(1, 20), this.life, 'log fsync', () => this.fsynced())
+    world.scheduler.after(draw.chance(scenario.slowDisk) ? draw.between(100, 2000) : draw.between(1, 20), this.life, 'log fsync', () =>
+      this.fsynced()
+    )
   }
 
   private fsynced(): void {

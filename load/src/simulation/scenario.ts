@@ -2,8 +2,9 @@
  * What a seed stands for: devices, settings, and which faults are at work, how often. Faults are switched on and off as a whole
  * (swarm testing): a run with few kinds of fault goes deep where a run with all of them would drown.
  */
-import { type Profile, profileSchema } from '@tidemark/protocol'
+
 import type { Settings } from '@tidemark/gateway/dist/processor/control.js'
+import { type Profile, profileSchema } from '@tidemark/protocol'
 import { Draw, STREAM } from './draw.js'
 
 /** Short hops and windows, so that a run of minutes has rows, corrections and repairs. `serial` names the physical reading. */
@@ -149,7 +150,7 @@ function settingsOf(draw: Draw): Settings {
     flushRows: draw.pick([60, 1000]),
     smallHourRows: draw.pick([0, 8]),
     smallHourWaitMs: 60_000,
-    snapshotEvery: draw.pick([2, 4]),
+    snapshotEvery: draw.pick([3, 5]),
     idleTimeoutMs: 40_000,
     gapTimeoutMs: 30_000,
     allowedLatenessMs: 20_000,

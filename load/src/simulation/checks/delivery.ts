@@ -8,7 +8,8 @@ import { type Check, type Evidence, groupBy, number, text } from './evidence.js'
 /** What was acked is in the log, now or before it was cut off at the front; what an agent let go of is archived or quarantined. */
 export const ackedMeansDurable: Check = function* ({ truth, durableMessages, ...evidence }) {
   for (const message of truth.ackedMessages) {
-    if (!durableMessages.has(message)) yield { promise: 'acked-means-durable', message: `message ${message} was acked and is not in the log` }
+    if (!durableMessages.has(message))
+      yield { promise: 'acked-means-durable', message: `message ${message} was acked and is not in the log` }
   }
   const kept = new Set([...evidence.readings.map(nameOf), ...quarantinedSerials(evidence)])
   for (const reading of truth.readings.values()) {
@@ -41,6 +42,18 @@ export const exactlyOnce: Check = function* ({ truth, readings, epochs }) {
   }
 }
 
+/** What the ledgers say was sampled is what was. */
+export const ledgersCountWhatWasSampled: Check = function* ({ truth, epochs }) {
+  const sampled = groupBy(truth.readings.values(), reading => reading.deviceId)
+  const ledgers = groupBy(epochs, ledger => ledger.deviceId)
+  for (const [deviceId, readings] of sampled) {
+    if (truth.restored.has(deviceId)) continue // seqs were given twice
+    const counted = (ledgers.get(deviceId) ?? []).reduce((sum, { highestSampledSeq }) => sum + highestSampledSeq, 0)
+    if (counted !== readings.length)
+      yield { promise: 'exactly-once', message: `${deviceId} sampled ${readings.length} readings, its ledgers say ${counted}` }
+  }
+}
+
 /** Each reading that was sampled has one fate; what is quarantined has its bytes; late readings have corrected the features. */
 export const nothingDropped: Check = function* (evidence) {
   const { truth, readings } = evidence
@@ -49,7 +62,8 @@ export const nothingDropped: Check = function* (evidence) {
   for (const reading of truth.readings.values()) {
     const name = nameOfReading(reading)
     const fates = (archived.has(name) ? 1 : 0) + (quarantined.has(name) ? 1 : 0)
-    if (reading.fate === 'delivered' && fates === 0) yield { promise: 'nothing-dropped', message: `${name} is neither archived nor quarantined` }
+    if (reading.fate === 'delivered' && fates === 0)
+      yield { promise: 'nothing-dropped', message: `${name} is neither archived nor quarantined` }
     if (fates === 2 && reading.fate !== 'shed' && !truth.restored.has(reading.deviceId))
       yield { promise: 'nothing-dropped', message: `${name} is both archived and quarantined` }
   }

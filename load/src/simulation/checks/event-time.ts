@@ -8,10 +8,12 @@ import { readFrames } from '@tidemark/gateway/dist/log/frames.js'
 import type { LogEntry } from '@tidemark/gateway/dist/log/schema.js'
 import type { Row } from '../rows.js'
 import { type Check, groupBy, number, text } from './evidence.js'
-import { framesPacked, replay } from './replay.js'
+import { framesPacked, replay, rowsOfFlushes } from './replay.js'
 
 export const lateOnlyWithExcuse: Check = function* ({ readings, quarantine, scenario: { settings, network } }) {
-  const timely = quarantine.filter(row => row.accounted === true && row.event_time !== null && !text(row, 'reason').startsWith('event-time'))
+  const timely = quarantine.filter(
+    row => row.accounted === true && row.event_time !== null && !text(row, 'reason').startsWith('event-time')
+  )
   for (const rows of groupBy([...readings, ...timely], row => text(row, 'device_id')).values()) {
     for (const late of rows) {
       if (late.late !== true) continue
@@ -40,19 +42,27 @@ function stoodAboveGap(rows: readonly Row[], late: Row, gapTimeoutMs: number): b
   return rows.some(opener => {
     const overMs = number(opener, 'ingest_time') + gapTimeoutMs
     if (overMs > number(late, 'ingest_time')) return false
-    const isGap = (gap: Row) => gap.epoch === opener.epoch && number(gap, 'seq') < number(opener, 'seq') && number(gap, 'ingest_time') >= overMs
+    const isGap = (gap: Row) =>
+      gap.epoch === opener.epoch && number(gap, 'seq') < number(opener, 'seq') && number(gap, 'ingest_time') >= overMs
     return rows.some(isGap)
   })
 }
 
 export const untouchedByOthers: Check = function* (evidence) {
-  const all = replay(evidence, evidence.log)
-  for (const deviceId of new Set([...all.readings, ...all.features].map(row => text(row, 'device_id')))) {
-    const alone = replay(evidence, evidence.log.map(entry => onlyOf(entry, deviceId)))
-    for (const layer of ['readings', 'features'] as const) {
-      const together = all[layer].filter(row => row.device_id === deviceId)
-      if (!areSame(alone[layer], together))
-        yield { promise: 'event-time-rules', message: `the ${layer} of ${deviceId} are others when nobody else sends` }
+  const { readings, features, log } = evidence
+  for (const deviceId of new Set([...readings, ...features].map(row => text(row, 'device_id')))) {
+    const alone = replay(
+      evidence,
+      log.map(entry => onlyOf(entry, deviceId))
+    )
+    const layers = [
+      ['processed', readings],
+      ['curated', features]
+    ] as const
+    for (const [layer, rows] of layers) {
+      const together = rows.filter(row => row.device_id === deviceId)
+      if (!areSame(rowsOfFlushes(alone, layer), together))
+        yield { promise: 'event-time-rules', message: `the ${layer} rows of ${deviceId} are others when nobody else sends` }
     }
   }
 }

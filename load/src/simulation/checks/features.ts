@@ -25,7 +25,10 @@ export const knownBeforeUsed: Check = function* ({ readings, features }) {
     for (const [column, sizeMs] of counts) {
       const most = known.filter(row => isWithin(row, feature, sizeMs)).length
       if (number(feature, column) > most)
-        yield { promise: 'no-leakage', message: `${nameOf(feature)} counts ${feature[column]} readings where ${most} were known (${column})` }
+        yield {
+          promise: 'no-leakage',
+          message: `${nameOf(feature)} counts ${feature[column]} readings where ${most} were known (${column})`
+        }
     }
   }
 }
@@ -42,7 +45,10 @@ export const joinedWithoutLeak: Check = function* ({ features, world }) {
       if (joined !== null && (joined.knownAtMs > labelMs || joined.asOfMs > labelMs))
         yield { promise: 'no-leakage', message: `a label at ${labelMs} is joined with ${nameOf(joined.row)}, known at ${joined.knownAtMs}` }
       else if (joined !== latestAvailable(versions, labelMs))
-        yield { promise: 'no-leakage', message: `a label at ${labelMs} is joined with ${joined === null ? 'nothing' : nameOf(joined.row)}, not the latest` }
+        yield {
+          promise: 'no-leakage',
+          message: `a label at ${labelMs} is joined with ${joined === null ? 'nothing' : nameOf(joined.row)}, not the latest`
+        }
     }
   }
 }
@@ -56,7 +62,9 @@ export const lateCorrectsFeatures: Check = function* (evidence) {
     if (known === undefined || number(row, 'revision') > number(known, 'revision')) latest.set(`${row.device_id}/${row.as_of}`, row)
   }
   const marked = new Set(repairs.map(({ deviceId, hourMs }) => `${deviceId}/${hourMs}`))
-  const isMarked = (deviceId: string, asOfMs: number) => marked.has(`${deviceId}/${Math.floor((asOfMs - 1) / HOUR_MS) * HOUR_MS}`) || marked.has(`${deviceId}/${Math.floor(asOfMs / HOUR_MS) * HOUR_MS}`)
+  const isMarked = (deviceId: string, asOfMs: number) =>
+    marked.has(`${deviceId}/${Math.floor((asOfMs - 1) / HOUR_MS) * HOUR_MS}`) ||
+    marked.has(`${deviceId}/${Math.floor(asOfMs / HOUR_MS) * HOUR_MS}`)
   for (const [deviceId, rows] of groupBy(readings, row => text(row, 'device_id'))) {
     for (const asOfMs of new Set(rows.map(row => Math.ceil(number(row, 'event_time') / HOP_MS) * HOP_MS))) {
       if (isMarked(deviceId, asOfMs)) continue
@@ -65,6 +73,7 @@ export const lateCorrectsFeatures: Check = function* (evidence) {
         if (isClosed(evidence, deviceId)) yield { promise: 'nothing-dropped', message: `${deviceId} has no features as of ${asOfMs}` }
         continue
       }
+      if (feature.provisional === true && !isClosed(evidence, deviceId)) continue // it goes out again when the hop closes
       const fault = faultOf(feature, rows)
       if (fault !== null) yield { promise: 'nothing-dropped', message: `${nameOf(feature)}: ${fault}` }
     }
@@ -85,7 +94,8 @@ function faultOf(feature: Row, rows: readonly Row[]): string | null {
   if (feature.event_count !== hop.length) return `event_count is ${feature.event_count}, not ${hop.length}`
   if (feature.readings_1m !== minute.length) return `readings_1m is ${feature.readings_1m}, not ${minute.length}`
   if (feature.vibration_max_1m !== most) return `vibration_max_1m is ${feature.vibration_max_1m}, not ${most}`
-  if (!(Math.abs(number(feature, 'temp_mean_1m') - mean) <= 1e-9 * Math.abs(mean))) return `temp_mean_1m is ${feature.temp_mean_1m}, not ${mean}`
+  if (!(Math.abs(number(feature, 'temp_mean_1m') - mean) <= 1e-9 * Math.abs(mean)))
+    return `temp_mean_1m is ${feature.temp_mean_1m}, not ${mean}`
   return null
 }
 

@@ -8,12 +8,6 @@ import { SimulatedEventIds } from '../event-ids.js'
 import { type Row, type RowsWithStrings, rowsOf } from '../rows.js'
 import type { Evidence } from './evidence.js'
 
-export interface Replayed {
-  readonly flushes: readonly Flush[]
-  readonly readings: readonly Row[]
-  readonly features: readonly Row[]
-}
-
 /** The rows come out in another hour of the wall clock, on another machine. */
 const HOURS_LATER_MS = 7 * 3_600_000
 
@@ -23,12 +17,15 @@ export function replay(
   entries: readonly LogEntry[],
   eventIds = new SimulatedEventIds(world.plant === 'event-ids-ahead-of-log'),
   snapshot: Uint8Array | null = null
-): Replayed {
+): Flush[] {
   const wallMs = () => world.scheduler.nowMs + HOURS_LATER_MS
   const core = openCore({ eventIds, snapshot, settings: scenario.settings, plant: world.plant, wallMs })
-  const flushes = entries.map(entry => core.apply(entry)).filter(flush => flush !== null)
-  const files = flushes.flatMap(({ files, strings }) => files.map((rows): RowsWithStrings => ({ rows, strings })))
-  return { flushes, readings: rowsOf(files, 'processed'), features: rowsOf(files, 'curated') }
+  return entries.map(entry => core.apply(entry)).filter(flush => flush !== null)
+}
+
+export function rowsOfFlushes(flushes: readonly Flush[], layer: 'processed' | 'curated'): Row[] {
+  const files = flushes.flatMap(flush => flush.files.map((rows): RowsWithStrings => ({ rows, strings: flush.strings })))
+  return rowsOf(files, layer)
 }
 
 /** A digest of a file's rows, to the bit. */

@@ -1,9 +1,11 @@
 /** Promise 5: the whole log in one go, and the log behind each snapshot, give the files that the archive has, to the bit. */
+
+import type { Flush } from '@tidemark/gateway/dist/processor/flush.js'
 import type { ArchivedFile } from '../archive.js'
 import { SimulatedEventIds } from '../event-ids.js'
 import type { Violation } from '../plants.js'
 import type { Check } from './evidence.js'
-import { digestOf, type Replayed, replay } from './replay.js'
+import { digestOf, replay } from './replay.js'
 
 export const reproducible: Check = function* (evidence) {
   const { log, files, snapshots, world } = evidence
@@ -29,14 +31,16 @@ function digests(files: Iterable<ArchivedFile>): Map<string, Digested> {
   return made
 }
 
-function* compare(what: string, archived: ReadonlyMap<string, Digested>, { flushes }: Replayed): Generator<Violation> {
+function* compare(what: string, archived: ReadonlyMap<string, Digested>, flushes: readonly Flush[]): Generator<Violation> {
   const again = new Map<string, string>()
   for (const { files, strings, firstEntry, lastEntry } of flushes) {
     for (const [part, rows] of files.filter(file => file.rows > 0).entries())
       again.set(`${rows.layer}/${rows.profile}/${rows.hourMs}/${firstEntry}-${lastEntry}-${part}`, digestOf(rows, strings))
   }
   for (const [path, { digest }] of archived) {
-    if (again.get(path) !== digest) yield { promise: 'reproducible', message: `${what} gives ${again.has(path) ? 'other rows in' : 'no file'} ${path}` }
+    if (again.get(path) !== digest)
+      yield { promise: 'reproducible', message: `${what} gives ${again.has(path) ? 'other rows in' : 'no file'} ${path}` }
   }
-  for (const path of again.keys()) if (!archived.has(path)) yield { promise: 'reproducible', message: `${what} gives ${path}, which the archive lacks` }
+  for (const path of again.keys())
+    if (!archived.has(path)) yield { promise: 'reproducible', message: `${what} gives ${path}, which the archive lacks` }
 }

@@ -20,7 +20,7 @@ export function withoutRepeatedValues(): (entry: LogEntry) => LogEntry {
 
 function thinned(payload: Uint8Array): Uint8Array {
   const batch = decodeBatch(payload, name => (name === PROBE.name ? PROBE : 'unknown-profile'))
-  if (batch === null || batch.reject !== null || batch.eventTimesMs === null) return payload
+  if (batch === null || batch.reject !== null || batch.eventTimesMs === null || batch.header.seqs.length === 0) return payload
   const values = batch.columns[TEMPERATURE].values
   const kept = Array.from(batch.header.seqs.keys()).filter(i => i === 0 || values[i] !== values[i - 1])
   return kept.length === values.length ? payload : encodeBatch(chosen(batch, batch.eventTimesMs, kept))

@@ -14,10 +14,10 @@ export function lateAgainst(flush: Flush, watermarkMs: (row: { ingestMs: number;
 }
 
 /** Writes a column of feature rows anew. */
-export function overwrite(flush: Flush, name: string, valueOf: (row: number, column: (name: string) => Float64Array) => number): Flush {
+export function overwrite(flush: Flush, name: string, cellOf: (row: number, column: (name: string) => Float64Array) => number): Flush {
   for (const file of filesOf(flush, 'curated')) {
     const values = numbersOf(file, name)
-    for (let row = 0; row < file.rows; row++) values[row] = valueOf(row, other => numbersOf(file, other))
+    for (let row = 0; row < file.rows; row++) values[row] = cellOf(row, other => numbersOf(file, other))
   }
   return flush
 }
