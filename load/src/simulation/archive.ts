@@ -38,6 +38,8 @@ export class SimulatedArchive {
   committedEntry = 0
   /** How often a damaged one was found. */
   damagedSnapshots = 0
+  /** Called behind each step of a flush's commit. */
+  onWrite: () => void = () => {}
   private readonly recorded = new Map<string, ArchivedFile>()
   private readonly staging = new Map<string, ArchivedFile>()
   private snapshots: { readonly entry: number; file: Uint8Array }[] = []
@@ -71,6 +73,7 @@ export class SimulatedArchive {
       }
       this.world.scheduler.after(this.stepMs(), life, `archive ${flush.lastEntry} step ${step}`, () => {
         steps[step]()
+        this.onWrite()
         run(step + 1)
       })
     }

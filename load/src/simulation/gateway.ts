@@ -75,6 +75,8 @@ export class SimulatedGateway implements Front {
     this.connections = new Map()
     this.startedBehind = this.log.lastEntry
     this.log.onEntry = () => this.pumpLater()
+    this.log.onWrite = () => this.mayCrashSoon(life)
+    this.archive.onWrite = () => this.mayCrashSoon(life)
     this.log.open(life)
     this.appendControl(encodeControl({ control: 'start', settings, profiles: [PROBE] }))
     this.pumpLater()
@@ -94,7 +96,7 @@ export class SimulatedGateway implements Front {
 
   /** No faults from here on. */
   heal(): void {
-    const calm = { crashEveryMs: Number.POSITIVE_INFINITY, clockStep: 0, refuseAppend: 0, slowDisk: 0, damageSnapshot: 0 }
+    const calm = { crashEveryMs: Number.POSITIVE_INFINITY, crashAtWrite: 0, clockStep: 0, refuseAppend: 0, slowDisk: 0, damageSnapshot: 0 }
     this.scenario = { ...this.scenario, ...calm }
     this.log.scenario = this.scenario
     this.archive.scenario = this.scenario
@@ -127,13 +129,28 @@ export class SimulatedGateway implements Front {
     if (!Number.isFinite(this.scenario.crashEveryMs)) return
     world.scheduler.after(draw.unit() * 2 * this.scenario.crashEveryMs, life, 'gateway ends', () => {
       if (!Number.isFinite(this.scenario.crashEveryMs) || this.onStopped !== null) return
-      const restart = () => world.scheduler.after(draw.between(200, 30_000), null, 'gateway starts', () => this.start())
-      if (draw.chance(this.scenario.cleanStops)) this.stop(restart)
+      if (draw.chance(this.scenario.cleanStops)) this.stop(() => this.restartLater())
       else {
         this.crash()
-        restart()
+        this.restartLater()
       }
     })
+  }
+
+  /** Crashes that land where it hurts: while something is being made durable. */
+  private mayCrashSoon(life: Life): void {
+    const { world, draw, scenario } = this
+    if (!draw.chance(scenario.crashAtWrite)) return
+    world.scheduler.after(draw.between(0, 20), life, 'gateway killed', () => {
+      if (this.scenario.crashAtWrite === 0) return // all is calm by now
+      this.onStopped = null
+      this.crash()
+      this.restartLater()
+    })
+  }
+
+  private restartLater(): void {
+    this.world.scheduler.after(this.draw.between(200, 30_000), null, 'gateway starts', () => this.start())
   }
 
   private crash(): void {

@@ -37,6 +37,8 @@ export class SimulatedLog {
   readonly durableMessages = new Set<number>()
   /** Called when an entry is durable. */
   onEntry: (entry: number) => void = () => {}
+  /** Called when a record is written, and not durable yet. */
+  onWrite: () => void = () => {}
   private readonly draw: Draw
   /** Fsynced records, by entry. */
   private records = new Map<number, Uint8Array>()
@@ -127,6 +129,7 @@ export class SimulatedLog {
     const record = encodeRecord({ entry: this.lastEntry + 1, ingestMs, frames: packFrames(frames) })
     this.writing = { record, frames }
     world.scheduler.traceBytes(record)
+    this.onWrite()
     if (world.plant === 'ack-before-fsync') for (const { done } of frames) done(true, this.lastEntry + 1)
     world.scheduler.after(draw.chance(scenario.slowDisk) ? draw.between(100, 2000) : draw.between(1, 20), this.life, 'log fsync', () =>
       this.fsynced()

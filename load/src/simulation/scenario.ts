@@ -74,6 +74,8 @@ export interface NetworkScenario {
 export interface GatewayScenario {
   /** Mean time between crashes, ms; Infinity: none. */
   readonly crashEveryMs: number
+  /** Chance that a write to the disk, of the log or the archive, is soon followed by a crash. */
+  readonly crashAtWrite: number
   /** Of stops, the share that is clean. */
   readonly cleanStops: number
   readonly clockStep: number
@@ -114,6 +116,7 @@ export function scenarioOf(seed: number): Scenario {
     },
     gateway: {
       crashEveryMs: draw.chance(0.7) ? draw.pick([30_000, 90_000, 200_000]) : Number.POSITIVE_INFINITY,
+      crashAtWrite: maybe(0.5, () => 0.01),
       cleanStops: draw.pick([0, 0.2]),
       clockStep: maybe(0.2, () => 0.01),
       refuseAppend: maybe(0.2, () => 0.05),
