@@ -75,8 +75,8 @@ export class SimulatedGateway implements Front {
     this.connections = new Map()
     this.startedBehind = this.log.lastEntry
     this.log.onEntry = () => this.pumpLater()
-    this.log.onWrite = () => this.mayCrashSoon(life)
-    this.archive.onWrite = () => this.mayCrashSoon(life)
+    this.log.onWrite = () => this.mayCrashSoon(life, this.scenario.crashAtWrite)
+    this.archive.onWrite = () => this.mayCrashSoon(life, 4 * this.scenario.crashAtWrite)
     this.log.open(life)
     this.appendControl(encodeControl({ control: 'start', settings, profiles: [PROBE] }))
     this.pumpLater()
@@ -138,9 +138,9 @@ export class SimulatedGateway implements Front {
   }
 
   /** Crashes that land where it hurts: while something is being made durable. */
-  private mayCrashSoon(life: Life): void {
-    const { world, draw, scenario } = this
-    if (!draw.chance(scenario.crashAtWrite)) return
+  private mayCrashSoon(life: Life, probability: number): void {
+    const { world, draw } = this
+    if (!draw.chance(probability)) return
     world.scheduler.after(draw.between(0, 20), life, 'gateway killed', () => {
       if (this.scenario.crashAtWrite === 0) return // all is calm by now
       this.onStopped = null

@@ -74,7 +74,7 @@ export interface NetworkScenario {
 export interface GatewayScenario {
   /** Mean time between crashes, ms; Infinity: none. */
   readonly crashEveryMs: number
-  /** Chance that a write to the disk, of the log or the archive, is soon followed by a crash. */
+  /** Chance that a record of the log is followed by a crash at once; four times that for a step of the archive. */
   readonly crashAtWrite: number
   /** Of stops, the share that is clean. */
   readonly cleanStops: number
