@@ -19,11 +19,14 @@ export interface BuiltBatch {
   readonly moreTombstones: boolean
 }
 
+/** What batches are made from. */
+export type BatchSource = Pick<SqliteBuffer, 'readAfter' | 'facts' | 'factsOfEpoch' | 'tombstonesFor'>
+
 export class BatchBuilder {
   private readonly sizer: BatchSizer
 
   constructor(
-    private readonly buffer: SqliteBuffer,
+    private readonly buffer: BatchSource,
     private readonly profile: Profile,
     readingsMax: number,
     bytesMax: number

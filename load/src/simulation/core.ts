@@ -1,0 +1,67 @@
+/** The processor as the simulated gateway runs it: the real one, or the real one with a bug wrapped around it. */
+import type { LogEntry } from '@tidemark/gateway/dist/log/schema.js'
+import type { Settings } from '@tidemark/gateway/dist/processor/control.js'
+import type { EventIdStore } from '@tidemark/gateway/dist/processor/event-ids.js'
+import type { Flush } from '@tidemark/gateway/dist/processor/flush.js'
+import { Processor } from '@tidemark/gateway/dist/processor/processor.js'
+import { withoutRepeatedValues } from './plants/dedupe-by-value.js'
+import { dropBytes, lateAgainst, overwrite, withoutCorrections } from './plants/flush-tampering.js'
+import type { Plant } from './plants.js'
+
+export interface Core {
+  readonly entry: number
+  apply(entry: LogEntry): Flush | null
+  takeNotices(): readonly { readonly deviceId: string; readonly epoch: number }[]
+}
+
+export interface CoreOptions {
+  readonly eventIds: EventIdStore
+  readonly snapshot: Uint8Array | null
+  readonly settings: Settings
+  readonly plant: Plant | null
+  /** The machine's clock, which the real processor does not read. */
+  readonly wallMs: () => number
+}
+
+export function openCore(options: CoreOptions): Core {
+  const processor = new Processor(options.eventIds, options.snapshot)
+  const { plant, settings, wallMs } = options
+  switch (plant) {
+    case 'dedupe-by-value':
+      return tampered(processor, flush => flush, withoutRepeatedValues())
+    case 'quarantine-without-bytes':
+      return tampered(processor, dropBytes)
+    case 'watermark-by-wall-time':
+      return tampered(processor, flush => lateAgainst(flush, row => row.ingestMs - settings.allowedLatenessMs))
+    case 'shared-watermark': {
+      let latestMs = Number.NEGATIVE_INFINITY
+      return tampered(processor, flush =>
+        lateAgainst(flush, row => {
+          latestMs = Math.max(latestMs, row.eventTimeMs)
+          return latestMs - settings.allowedLatenessMs
+        })
+      )
+    }
+    case 'no-corrections':
+      return tampered(processor, withoutCorrections)
+    case 'computed-at-by-wall-clock':
+      return tampered(processor, flush => overwrite(flush, 'computed_at', wallMs))
+    case 'known-at-backdated':
+      return tampered(processor, flush => overwrite(flush, 'known_at', (row, column) => column('as_of')[row]))
+    default:
+      return processor
+  }
+}
+
+function tampered(core: Core, tamper: (flush: Flush) => Flush, before: (entry: LogEntry) => LogEntry = entry => entry): Core {
+  return {
+    get entry() {
+      return core.entry
+    },
+    apply(entry) {
+      const flush = core.apply(before(entry))
+      return flush === null ? null : tamper(flush)
+    },
+    takeNotices: () => core.takeNotices()
+  }
+}
