@@ -11,10 +11,7 @@ import { type Judgement, judgeColumns, judgeEventTime } from './validate.js'
 const NO_TIME = Number.NEGATIVE_INFINITY
 
 export function ingestBatch(state: State, message: Message): void {
-  const batch = decodeBatch(message.payload, (name, version) => {
-    const known = state.profile(name, version)
-    return typeof known === 'string' ? known : known.plan.profile
-  })
+  const batch = readBatch(state, message)
   if (batch === null) {
     refuseMessage(state, message, { reason: 'undecodable', detail: 'no batch header' })
     return
@@ -29,20 +26,46 @@ export function ingestBatch(state: State, message: Message): void {
     refuseReadings(state, message, batch, device ? 'epoch-retired' : 'device-limit')
     return
   }
+  ingestReadings(state, message, batch, device, epoch, readings => {
+    takeHeader(state, batch, device, epoch)
+    readings.run()
+  })
+}
+
+export function readBatch(state: State, message: Message): Batch | null {
+  return decodeBatch(message.payload, (name, version) => {
+    const known = state.profile(name, version)
+    return typeof known === 'string' ? known : known.plan.profile
+  })
+}
+
+/** Lets `ingest` take readings of the batch, and then does what follows from them. */
+export function ingestReadings(
+  state: State,
+  message: Message,
+  batch: Batch,
+  device: Device,
+  epoch: Epoch,
+  ingest: (readings: BatchIngestion) => void
+): void {
   const { archived } = epoch.counts
   const wasClosed = epoch.isClosed
+  ingest(new BatchIngestion(state, message, batch, device, epoch))
+  if (epoch.isClosed && (!wasClosed || epoch.counts.archived > archived)) state.closeHops(device)
+  if (epoch.hasGap) state.withGap.add(device)
+  state.noteChanged(device, epoch.epoch)
+}
+
+/** What the device says of its epoch, whatever the batch holds. Taken twice, it is as taken once. */
+export function takeHeader(state: State, { header, tombstones, endOfStreamSeq }: Batch, device: Device, epoch: Epoch): void {
   epoch.highestSampledSeq = Math.max(epoch.highestSampledSeq, header.highestSampledSeq)
-  for (const tombstone of batch.tombstones) {
+  for (const tombstone of tombstones) {
     const before = epoch.counts.shed
     state.raiseWatermark(device, epoch.bury(tombstone))
     state.counters.shed += epoch.counts.shed - before
   }
   state.raiseWatermark(device, epoch.settleBelow(header.oldestHeldSeq))
-  new BatchIngestion(state, message, batch, device, epoch).run()
-  if (batch.endOfStreamSeq !== null) epoch.endOfStreamSeq = Math.max(batch.endOfStreamSeq, epoch.endOfStreamSeq ?? 0)
-  if (epoch.isClosed && (!wasClosed || epoch.counts.archived > archived)) state.closeHops(device)
-  if (epoch.hasGap) state.withGap.add(device)
-  state.noteChanged(device, header.epoch)
+  if (endOfStreamSeq !== null) epoch.endOfStreamSeq = Math.max(endOfStreamSeq, epoch.endOfStreamSeq ?? 0)
 }
 
 function refuseMessage(state: State, message: Message, fault: Judgement): void {
@@ -59,7 +82,7 @@ function refuseReadings(state: State, message: Message, batch: Batch, reason: 'e
 }
 
 /** The readings of one batch; holds what they share. */
-class BatchIngestion {
+export class BatchIngestion {
   private readonly columns: Column[]
   private readonly known: KnownProfile | null
   /** One a reading; made when the first reading that is new needs it. */
@@ -89,6 +112,23 @@ class BatchIngestion {
     }
   }
 
+  /**
+   * Judges readings of the batch again: those in `accounted`, whose fate is the quarantine so far, and those in `unaccounted` whose
+   * event ID is new after all. Returns the seqs that now have another fate; the others stay as they were.
+   */
+  runAgain(accounted: ReadonlySet<unknown>, unaccounted: ReadonlySet<unknown>): number[] {
+    const resolved: number[] = []
+    for (const [i, seq] of this.batch.header.seqs.entries()) {
+      const eventTimeMs = this.batch.eventTimesMs?.[i] ?? Number.NaN
+      if (accounted.has(seq) && this.reinstate(i, seq, eventTimeMs)) resolved.push(seq)
+      else if (unaccounted.has(seq) && this.epoch.sight(seq, eventTimeMs) === 'new') {
+        this.take(i, seq, eventTimeMs)
+        resolved.push(seq)
+      }
+    }
+    return resolved
+  }
+
   private turnAway(seq: number, eventTimeMs: number, sight: Exclude<Sight, 'new'>): void {
     if (sight === 'duplicate') {
       this.epoch.counts.duplicates++
@@ -116,6 +156,20 @@ class BatchIngestion {
     const movesWatermark = timeFault === null && !Number.isNaN(eventTimeMs)
     if (!movesWatermark && !Number.isNaN(eventTimeMs)) epoch.noteEventTime(eventTimeMs)
     state.raiseWatermark(device, epoch.see(seq, movesWatermark ? eventTimeMs : NO_TIME, state.uptimeMs))
+  }
+
+  /** Archives a quarantined reading where it is valid by now. Returns whether it is. */
+  private reinstate(i: number, seq: number, eventTimeMs: number): boolean {
+    const { state, device, epoch } = this
+    if (!epoch.hasSeen(seq)) return false
+    if (this.faultOf(i, Number.isNaN(eventTimeMs) ? null : judgeEventTime(eventTimeMs, state.ingestMs)) !== null) return false
+    const late = eventTimeMs < device.watermarkMs
+    this.archive(i, seq, eventTimeMs, late)
+    epoch.counts.quarantined--
+    epoch.counts.archived++
+    if (late) epoch.counts.late++
+    state.raiseWatermark(device, epoch.reinstate(seq, eventTimeMs))
+    return true
   }
 
   private faultOf(i: number, timeFault: Judgement | null): Judgement | null {

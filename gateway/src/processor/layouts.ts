@@ -118,6 +118,27 @@ export const QUARANTINE_LAYOUT: RowLayout = {
   ]
 }
 
+/** Rows of the quarantine that have found another fate. Each names one, by its offset and event ID; a message as a whole has none. */
+export const RESOLVED = { device: 0, ingestTime: 1, entry: 2, frameIndex: 3, epoch: 4, seq: 5, eventId: 6, requeueEntry: 7 } as const
+
+export const RESOLVED_LAYOUT: RowLayout = {
+  id: 'resolved',
+  layer: 'resolved',
+  profile: null,
+  profileVersion: null,
+  sortBy: ['device_id', 'entry', 'frame_index', 'seq', 'event_id'],
+  columns: [
+    { name: 'device_id', type: 'string' },
+    { name: 'ingest_time', type: 'timestamp' },
+    { name: 'entry', type: 'bigint' },
+    { name: 'frame_index', type: 'integer' },
+    { name: 'epoch', type: 'bigint' },
+    { name: 'seq', type: 'bigint' },
+    { name: 'event_id', type: 'string' },
+    { name: 'requeue_entry', type: 'bigint' }
+  ]
+}
+
 function columnType(metric: Metric): ColumnSpec['type'] {
   switch (metric.type) {
     case 'float':

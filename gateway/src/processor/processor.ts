@@ -15,6 +15,7 @@ import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
 import type { EpochLedger, Flush } from './flush.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
+import { ingestRequeue } from './ingest-requeue.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { decodeState, encodeState } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
@@ -80,6 +81,7 @@ export class Processor {
       }
       state.hasNews = true
       if (kind === 'control') this.control(payload)
+      else if (kind === 'requeue') ingestRequeue(state, message)
       else {
         state.counters.messages++
         if (kind === 'batch') ingestBatch(state, { ...message, kind })
