@@ -4,6 +4,7 @@ import { addCompactCommand } from './commands/compact.js'
 import { addCompletenessCommand } from './commands/completeness.js'
 import { addDeviceCommand } from './commands/device.js'
 import { addLedgerCommand } from './commands/ledger.js'
+import { addQuarantineCommand } from './commands/quarantine.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
 import { addTrainingSetCommand } from './commands/training-set.js'
@@ -20,6 +21,7 @@ addCompletenessCommand(program)
 addDeviceCommand(program)
 addCompactCommand(program)
 addTrainingSetCommand(program)
+addQuarantineCommand(program)
 
 try {
   await program.parseAsync()

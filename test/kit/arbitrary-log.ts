@@ -1,8 +1,10 @@
-/** Logs with everything in them: batches, JSON, duplicates, poison, tombstones, ticks, downtime, drains, changes of settings and profiles. */
+/** Logs with everything in them: batches, JSON, duplicates, poison, tombstones, ticks, downtime, drains, requeues, changes of settings and profiles. */
 import { profileSchema } from '@tidemark/protocol'
 import fc from 'fast-check'
 import { encodeControl, type Settings } from '../../gateway/src/processor/control.js'
 import { EVERYTHING } from './expect-features.js'
+import type { Row } from './flush-rows.js'
+import { requeueFrames } from './requeues.js'
 import { at, type FrameSpec, PUMP, SETTINGS, type Timeline } from './timeline.js'
 
 /** Small numbers, so that a short log reaches every limit. */
@@ -65,6 +67,20 @@ const step = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('drain' as const) }) },
   {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('requeue' as const),
+      /** Flushes that the run does not see yet. */
+      behind: fc.constantFrom(0, 0, 0, 1, 2),
+      /** Only rows of an entry divisible by it. */
+      every: fc.constantFrom(1, 1, 2),
+      /** Where the run is cut off. */
+      framesMax: fc.constantFrom(1000, 1000, 1),
+      /** Whether the frames of the run before come once more, ahead of its own. */
+      repeats: fc.constantFrom(false, false, true)
+    })
+  },
+  {
     weight: 1,
     arbitrary: fc.record({
       type: fc.constant('set' as const),
@@ -88,6 +104,7 @@ export const log: fc.Arbitrary<Step[]> = fc.array(step, { minLength: 10, maxLeng
 
 export function writeLog(t: Timeline, steps: readonly Step[]): void {
   t.start(TIGHT, PROFILE_SETS[0])
+  let before: FrameSpec[] = []
   for (const each of steps) {
     switch (each.type) {
       case 'batch':
@@ -114,6 +131,15 @@ export function writeLog(t: Timeline, steps: readonly Step[]): void {
         if (each.online) t.status({ state: 'online', session: each.session, epoch: 1, agent: '0.1.0', profiles: [] }, each.device)
         else t.status({ state: 'offline', session: each.session }, each.device)
         break
+      case 'requeue': {
+        const committed = t.flushes.slice(0, Math.max(0, t.flushes.length - each.behind))
+        const isMeant = ({ entry }: Row) => (entry as number) % each.every === 0
+        const frames = requeueFrames(`run ${t.entries.length}`, committed, isMeant).slice(0, each.framesMax)
+        const all = each.repeats ? [...before, ...frames] : frames
+        if (all.length > 0) t.append(...all)
+        before = frames
+        break
+      }
       default:
         each satisfies never
     }

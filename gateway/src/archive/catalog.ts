@@ -14,7 +14,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY,            -- below archive/
     layer TEXT NOT NULL,
-    profile TEXT,                     -- null for raw and quarantine
+    profile TEXT,                     -- null for raw, quarantine and resolved
     hour_ms INTEGER NOT NULL,         -- start of the partition's hour, Unix ms
     rows INTEGER NOT NULL,
     bytes INTEGER NOT NULL,

@@ -93,7 +93,7 @@ export function padEntry(entry: number): string {
 
 function datasetPath(layer: Layer, profile: string | null): string {
   if (layer === 'raw') return 'raw/messages'
-  if (layer === 'quarantine') return 'quarantine'
+  if (layer === 'quarantine' || layer === 'resolved') return layer
   if (profile === null) throw new Error(`a file of ${layer} belongs to a profile`)
   return `${layer}/${profile}`
 }

@@ -22,7 +22,7 @@ export interface RawHour {
 /** Entries read from SQLite at once: a few, as one can be megabytes large. */
 const ENTRIES_PER_READ = 16
 
-const KINDS: readonly FrameKind[] = ['batch', 'json', 'status', 'tick', 'control']
+const KINDS: readonly FrameKind[] = ['batch', 'json', 'status', 'tick', 'control', 'requeue']
 const KIND_CODES = new Map(KINDS.map((kind, code) => [kind, code]))
 
 /** What makes the rows of a `RawSource` the rows of a raw file. */

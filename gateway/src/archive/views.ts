@@ -73,6 +73,8 @@ export interface ArchiveState {
   readonly epochs: ReturnType<Catalog['epochs']>
   /** Rows that retention has deleted. */
   readonly expired: readonly ExpiredRows[]
+  /** The last entry of the log whose flush is committed. */
+  readonly committedEntry: number
 }
 
 /** The folder holds no archive. */
@@ -88,7 +90,13 @@ export function readArchiveState(dataDir: string): ArchiveState {
     throw new NoArchiveError(`${dataDir} is no data folder of a gateway (it holds no catalog.sqlite): give the right one with --data-dir`)
   const catalog = Catalog.openReadonly(paths.catalog)
   try {
-    return catalog.atOnce(() => ({ paths, files: catalog.files(), epochs: catalog.epochs(), expired: catalog.expired() }))
+    return catalog.atOnce(() => ({
+      paths,
+      files: catalog.files(),
+      epochs: catalog.epochs(),
+      expired: catalog.expired(),
+      committedEntry: catalog.committedEntry(0)
+    }))
   } finally {
     catalog.close()
   }
@@ -166,17 +174,33 @@ function viewStatements(state: ArchiveState): string[] {
     const latest = `row_number() OVER (PARTITION BY ${keys} ORDER BY revision DESC, known_at DESC) = 1`
     views.set(name.replace('feature_revisions', 'features'), `SELECT * FROM ${quoteName(name)} QUALIFY ${latest}`)
   }
-  const quarantine = of('quarantine')
-  const rejected = quarantine.length === 0 ? `SELECT ${emptyColumns(QUARANTINE_COLUMNS)} WHERE false` : scan(quarantine)
-  // The bytes of a message lie in the first row that it caused.
+  // The bytes of a message lie in the first row that it caused, whatever became of that.
   views.set(
     'quarantine',
-    `SELECT * REPLACE (first_value(payload IGNORE NULLS) OVER (PARTITION BY entry, frame_index
-    ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS payload) FROM (${rejected})`
+    unresolved(
+      state,
+      `SELECT * REPLACE (first_value(payload IGNORE NULLS) OVER (PARTITION BY entry, frame_index
+    ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS payload) FROM (${rejected(state)})`
+    )
   )
   const raw = of('raw')
   views.set('raw', raw.length === 0 ? `SELECT ${emptyColumns(RAW_COLUMNS)} WHERE false` : scan(raw))
   return [...views].map(([name, select]) => `CREATE VIEW ${quoteName(name)} AS ${select}`)
+}
+
+/** All rows of the quarantine, the resolved ones too; a message's bytes in its first row only. */
+export function rejected(state: ArchiveState): string {
+  const files = state.files.filter(file => file.layer === 'quarantine')
+  return files.length === 0 ? `SELECT ${emptyColumns(QUARANTINE_COLUMNS)} WHERE false` : scanOf(state.paths, files)
+}
+
+/** Of the rows of the quarantine that `select` gives, those that no requeue has resolved. */
+export function unresolved(state: ArchiveState, select: string): string {
+  const files = state.files.filter(file => file.layer === 'resolved')
+  if (files.length === 0) return select
+  const same = ['epoch', 'seq', 'event_id'].map(name => `resolved.${name} IS NOT DISTINCT FROM quarantined.${name}`)
+  return `SELECT quarantined.* FROM (${select}) AS quarantined ANTI JOIN (${scanOf(state.paths, files)}) AS resolved
+    ON resolved.entry = quarantined.entry AND resolved.frame_index = quarantined.frame_index AND ${same.join(' AND ')}`
 }
 
 function groupBy(files: readonly CatalogFile[], keyOf: (file: CatalogFile) => string): Map<string, CatalogFile[]> {

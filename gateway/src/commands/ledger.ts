@@ -1,7 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Command } from 'commander'
 import { textTable } from '../archive/text-table.js'
-import { type ArchiveState, NoArchiveError, scanOf, withViews } from '../archive/views.js'
+import { type ArchiveState, NoArchiveError, rejected, unresolved, withViews } from '../archive/views.js'
 
 /**
  * `tidemark-gateway ledger`: promise 2, checked. Per device and epoch, highest sampled = archived + quarantined + shed +
@@ -71,10 +71,9 @@ async function countArchived(connection: DuckDBConnection): Promise<Counted[]> {
 }
 
 async function countQuarantined(connection: DuckDBConnection, state: ArchiveState): Promise<Counted[]> {
-  const files = state.files.filter(file => file.layer === 'quarantine')
-  if (files.length === 0) return []
   // Not the view: that reads the payloads.
-  const from = `FROM (${scanOf(state.paths, files)}) WHERE accounted AND device_id IS NOT NULL`
+  const rows = unresolved(state, `SELECT * EXCLUDE (payload) FROM (${rejected(state)})`)
+  const from = `FROM (${rows}) WHERE accounted AND device_id IS NOT NULL`
   return await count(connection, `SELECT device_id, coalesce(epoch, 0) AS e, count(*), 0 ${from} GROUP BY device_id, e`)
 }
 

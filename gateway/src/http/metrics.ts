@@ -69,6 +69,12 @@ export function createMetrics({ front, log, pipeline, maintenance }: Measured): 
   counter('readings_late_total', 'Of them: late.', () => processor()?.late ?? 0)
   counter('readings_duplicate_total', 'Readings dropped: seen before.', () => processor()?.duplicates ?? 0)
   counter('readings_shed_total', 'Readings that devices have declared dropped.', () => processor()?.shed ?? 0)
+  counter('quarantine_resolved_total', 'Quarantined rows that a requeue has given another fate.', () => processor()?.resolved ?? 0)
+  counter(
+    'requeues_stale_total',
+    'Requeued messages not looked at: the run had not seen an earlier one.',
+    () => processor()?.staleRequeues ?? 0
+  )
   counter('feature_rows_total', 'Feature rows, since this process started.', () => processor()?.featureRows ?? 0)
   counter('feature_corrections_total', 'Of them: with a revision above 0.', () => processor()?.featureCorrections ?? 0)
   gauge('rows_waiting', 'Rows that no file holds yet.', () => processor()?.rowsWaiting ?? 0)

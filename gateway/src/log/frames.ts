@@ -1,10 +1,11 @@
 /**
  * Frames as they lie in an entry of the log: for each, kind (u8), length of the device ID (u8), the device ID in ASCII, length
- * of the payload (u32, little-endian), the payload. Ticks have neither device nor payload; a control frame's payload is JSON.
+ * of the payload (u32, little-endian), the payload. Ticks have neither device nor payload; a control frame's payload is JSON, a
+ * requeue frame's what processor/requeue.ts says.
  * An offset is (entry, index of the frame in it).
  */
 
-export type FrameKind = 'batch' | 'json' | 'status' | 'tick' | 'control'
+export type FrameKind = 'batch' | 'json' | 'status' | 'tick' | 'control' | 'requeue'
 
 export interface Frame {
   readonly kind: FrameKind
@@ -14,7 +15,7 @@ export interface Frame {
   readonly payload: Uint8Array
 }
 
-const KIND_CODES: Record<FrameKind, number> = { batch: 1, json: 2, status: 3, tick: 16, control: 17 }
+const KIND_CODES: Record<FrameKind, number> = { batch: 1, json: 2, status: 3, tick: 16, control: 17, requeue: 18 }
 const KINDS = new Map<number, FrameKind>(Object.entries(KIND_CODES).map(([kind, code]) => [code, kind as FrameKind]))
 const HEAD_BYTES = 6
 

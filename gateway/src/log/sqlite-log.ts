@@ -56,12 +56,14 @@ export class SqliteLogReader {
   private readonly entries
   private readonly bytes
   private readonly first
+  private readonly last
 
   constructor(path: string) {
     this.db = new Sqlite(path, { readonly: true, fileMustExist: true })
     this.entries = this.db.prepare<[number, number], LogEntry>(READ_ENTRIES)
     this.bytes = this.db.prepare<[number], { bytes: number | null }>('SELECT sum(length(frames)) AS bytes FROM entries WHERE entry > ?')
     this.first = this.db.prepare<[], { entry: number | null }>('SELECT min(entry) AS entry FROM entries')
+    this.last = this.db.prepare<[], { entry: number | null }>('SELECT max(entry) AS entry FROM entries')
   }
 
   /** At most `entriesMax` entries behind `entry`, oldest first. */
@@ -77,6 +79,11 @@ export class SqliteLogReader {
   /** The first entry that is still there; null where there is none. */
   get firstEntry(): number | null {
     return this.first.get()?.entry ?? null
+  }
+
+  /** The last entry; 0 where there is none. */
+  get lastEntry(): number {
+    return this.last.get()?.entry ?? 0
   }
 
   close(): void {

@@ -60,7 +60,7 @@ export function maintenanceConfig(
       keepMs: compaction.keep,
       targetBytes: compaction.target,
       memoryMiB: Math.floor(compaction.memory / MIB),
-      retentionMs
+      retentionMs: { ...retentionMs, resolved: retentionMs.quarantine } // a resolution is younger than what it resolves
     }
   }
 }

@@ -106,6 +106,11 @@ export class Epoch {
     return this.joins(this.ahead[at - 1]?.last, seq) || this.joins(seq, this.ahead[at]?.first) ? 'new' : 'fragmented'
   }
 
+  /** Whether the seq was seen; true where that is no longer told apart. */
+  hasSeen(seq: number): boolean {
+    return seq <= this.blurredThrough || this.sight(seq, Number.NEGATIVE_INFINITY) === 'duplicate'
+  }
+
   /**
    * Marks a seq whose sight was `new` as seen. `eventTimeMs` is -Infinity where it must not move the watermark.
    * Returns the latest event time that this settles, -Infinity where a gap below holds it back.
@@ -124,6 +129,15 @@ export class Epoch {
       return this.ahead.length === 0 && this.shed.size === 0 ? eventTimeMs : Math.max(eventTimeMs, this.absorb())
     }
     this.addAhead(seq, eventTimeMs, uptimeMs)
+    return Number.NEGATIVE_INFINITY
+  }
+
+  /** A seen seq was quarantined and is archived after all: its event time counts from now on. Returns what `see` returns. */
+  reinstate(seq: number, eventTimeMs: number): number {
+    this.noteEventTime(eventTimeMs)
+    if (seq <= this.settledThrough) return eventTimeMs
+    const ahead = this.ahead[indexFor(this.ahead, seq)]
+    ahead.eventTimeMs = Math.max(ahead.eventTimeMs, eventTimeMs)
     return Number.NEGATIVE_INFINITY
   }
 

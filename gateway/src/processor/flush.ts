@@ -28,12 +28,12 @@ export interface BytesColumn {
 
 export type FileColumn = NumberColumn | StringColumn | BytesColumn
 
-export type Layer = 'raw' | 'processed' | 'curated' | 'quarantine'
+export type Layer = 'raw' | 'processed' | 'curated' | 'quarantine' | 'resolved'
 
 /** The rows of one file. */
 export interface FileRows {
   readonly layer: Layer
-  /** The profile's name; null for the quarantine. */
+  /** The profile's name; null for the quarantine and what is resolved of it. */
   readonly profile: string | null
   /** The profile's version: rows of two versions go to two files. */
   readonly profileVersion: number | null

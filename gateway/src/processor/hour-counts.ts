@@ -55,6 +55,14 @@ export class HourCounts {
     this.counts[name][place]++
   }
 
+  /** Takes back what was counted when a reading was quarantined at `quarantinedMs`: a requeue has given it another fate. */
+  withdraw(deviceId: string, profile: string, eventTimeMs: number, quarantinedMs: number): void {
+    if (!isPlausible(eventTimeMs, quarantinedMs)) return
+    const place = this.placeOf(deviceId, profile, hourOf(eventTimeMs))
+    this.counts.received[place]--
+    this.counts.quarantined[place]--
+  }
+
   /** Spreads shed seqs evenly over the time between their neighbours; where that is too long, all count in its first hour. */
   addShed(deviceId: string, profile: string, seqs: number, { fromMs, toMs }: Span): void {
     const lastHourMs = toMs - fromMs > SHED_SPAN_MS_MAX ? hourOf(fromMs) : hourOf(toMs)

@@ -13,10 +13,7 @@ import { type Judgement, judgeColumns, judgeEventTime } from './validate.js'
 const NO_TIME = Number.NEGATIVE_INFINITY
 
 export function ingestBatch(state: State, message: Message): void {
-  const batch = decodeBatch(message.payload, (name, version) => {
-    const known = state.profile(name, version)
-    return typeof known === 'string' ? known : known.plan.profile
-  })
+  const batch = readBatch(state, message)
   if (batch === null) {
     refuseMessage(state, message, { reason: 'undecodable', detail: 'no batch header' })
     return
@@ -31,22 +28,49 @@ export function ingestBatch(state: State, message: Message): void {
     refuseReadings(state, message, batch, device ? 'epoch-retired' : 'device-limit')
     return
   }
+  ingestReadings(state, message, batch, device, epoch, readings => {
+    takeHeader(state, batch, device, epoch)
+    readings.run()
+  })
+}
+
+export function readBatch(state: State, message: Message): Batch | null {
+  return decodeBatch(message.payload, (name, version) => {
+    const known = state.profile(name, version)
+    return typeof known === 'string' ? known : known.plan.profile
+  })
+}
+
+/** Lets `ingest` take readings of the batch, and then does what follows from them. */
+export function ingestReadings(
+  state: State,
+  message: Message,
+  batch: Batch,
+  device: Device,
+  epoch: Epoch,
+  ingest: (readings: BatchIngestion) => void
+): void {
   const { archived } = epoch.counts
   const wasClosed = epoch.isClosed
-  epoch.highestSampledSeq = Math.max(epoch.highestSampledSeq, header.highestSampledSeq)
+  ingest(new BatchIngestion(state, message, batch, device, epoch))
+  if (epoch.isClosed && (!wasClosed || epoch.counts.archived > archived)) state.closeHops(device)
+  if (epoch.hasGap) state.withGap.add(device)
+  state.noteChanged(device, epoch.epoch)
+}
+
+/** What the device says of its epoch, whatever the batch holds. Taken twice, it is as taken once. */
+export function takeHeader(state: State, batch: Batch, device: Device, epoch: Epoch): void {
+  const { header, tombstones, endOfStreamSeq } = batch
   const around = surroundingsOf(batch, state.ingestMs)
   const countShed = (seqs: number, span: Span) => state.fleet.hours.addShed(device.deviceId, header.profile, seqs, span)
-  for (const tombstone of batch.tombstones) {
+  epoch.highestSampledSeq = Math.max(epoch.highestSampledSeq, header.highestSampledSeq)
+  for (const tombstone of tombstones) {
     const before = epoch.counts.shed
     state.raiseWatermark(device, epoch.bury(tombstone, around, countShed))
     state.counters.shed += epoch.counts.shed - before
   }
   state.raiseWatermark(device, epoch.settleBelow(header.oldestHeldSeq, around))
-  new BatchIngestion(state, message, batch, device, epoch).run()
-  if (batch.endOfStreamSeq !== null) epoch.endOfStreamSeq = Math.max(batch.endOfStreamSeq, epoch.endOfStreamSeq ?? 0)
-  if (epoch.isClosed && (!wasClosed || epoch.counts.archived > archived)) state.closeHops(device)
-  if (epoch.hasGap) state.withGap.add(device)
-  state.noteChanged(device, header.epoch)
+  if (endOfStreamSeq !== null) epoch.endOfStreamSeq = Math.max(endOfStreamSeq, epoch.endOfStreamSeq ?? 0)
 }
 
 function surroundingsOf({ header, eventTimesMs }: Batch, ingestMs: number): Surroundings {
@@ -71,7 +95,7 @@ function refuseReadings(state: State, message: Message, batch: Batch, reason: 'e
 }
 
 /** The readings of one batch; holds what they share. */
-class BatchIngestion {
+export class BatchIngestion {
   private readonly columns: Column[]
   private readonly known: KnownProfile | null
   /** One a reading; made when the first reading that is new needs it. */
@@ -99,6 +123,25 @@ class BatchIngestion {
       if (sight === 'new') this.take(i, seqs[i], eventTimeMs)
       else this.turnAway(seqs[i], eventTimeMs, sight)
     }
+  }
+
+  /**
+   * Judges readings of the batch again: those in `accounted`, whose fate is the quarantine so far, and those in `unaccounted` whose
+   * event ID is new after all. Returns the seqs that now have another fate; the others stay as they were. `sinceMs` is the ingest time
+   * at which they were quarantined.
+   */
+  runAgain(accounted: ReadonlySet<unknown>, unaccounted: ReadonlySet<unknown>, sinceMs: number): number[] {
+    const resolved: number[] = []
+    for (const [i, seq] of this.batch.header.seqs.entries()) {
+      const eventTimeMs = this.batch.eventTimesMs?.[i] ?? Number.NaN
+      if (accounted.has(seq)) {
+        if (!this.reinstate(i, seq, eventTimeMs)) continue
+      } else if (unaccounted.has(seq) && this.epoch.sight(seq, eventTimeMs) === 'new') this.take(i, seq, eventTimeMs)
+      else continue
+      resolved.push(seq)
+      this.state.fleet.hours.withdraw(this.device.deviceId, this.batch.header.profile, eventTimeMs, sinceMs)
+    }
+    return resolved
   }
 
   private turnAway(seq: number, eventTimeMs: number, sight: Exclude<Sight, 'new'>): void {
@@ -129,6 +172,20 @@ class BatchIngestion {
     const movesWatermark = timeFault === null && !Number.isNaN(eventTimeMs)
     if (!movesWatermark && !Number.isNaN(eventTimeMs)) epoch.noteEventTime(eventTimeMs)
     state.raiseWatermark(device, epoch.see(seq, movesWatermark ? eventTimeMs : NO_TIME, state.uptimeMs))
+  }
+
+  /** Archives a quarantined reading where it is valid by now. Returns whether it is. */
+  private reinstate(i: number, seq: number, eventTimeMs: number): boolean {
+    const { state, device, epoch } = this
+    if (!epoch.hasSeen(seq)) return false
+    if (this.faultOf(i, Number.isNaN(eventTimeMs) ? null : judgeEventTime(eventTimeMs, state.ingestMs)) !== null) return false
+    const late = eventTimeMs < device.watermarkMs
+    this.archive(i, seq, eventTimeMs, late)
+    epoch.counts.quarantined--
+    epoch.counts.archived++
+    if (late) epoch.counts.late++
+    state.raiseWatermark(device, epoch.reinstate(seq, eventTimeMs))
+    return true
   }
 
   private faultOf(i: number, timeFault: Judgement | null): Judgement | null {

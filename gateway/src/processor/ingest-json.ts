@@ -7,11 +7,14 @@ import { archive, type Message, quarantine } from './message.js'
 import type { KnownProfile, State } from './state.js'
 import { type Judgement, judgeColumns, judgeEventTime } from './validate.js'
 
+/** The detail of a message that is refused as a whole; an element of an array is refused with another. */
+export const UNDECODABLE_JSON = 'neither a JSON object nor an array of them'
+
 export function ingestJson(state: State, message: Message): void {
   const items = decodeJson(message.payload)
   if (items === null) {
     state.counters.undecodable++
-    refuseMessage(state, message, { reason: 'undecodable', detail: 'neither a JSON object nor an array of them' })
+    refuseMessage(state, message, { reason: 'undecodable', detail: UNDECODABLE_JSON })
     return
   }
   const device = state.touchDevice(message.deviceId)
@@ -50,20 +53,85 @@ function ingestReading(state: State, message: Message, device: Device, reading: 
   }
   state.opaqueBytes += bytes
   state.eventIds.add(device.deviceId, eventId, at, state.ingestMs)
-  const known = reading.profile === null ? 'unknown-profile' : state.profile(reading.profile)
-  const timeFault = judgeEventTime(reading.eventTimeMs, state.ingestMs)
-  if (typeof known === 'string') {
-    refuse(state, message, device, reading, {
-      reason: known,
-      detail: reading.profile ?? 'the reading names no profile, and its device has no default'
-    })
-  } else {
-    const { columns, extra, unknown } = arrange(state, known.plan.profile, reading)
-    const fault = timeFault ?? judgeColumns(known.plan.profile, columns, 1)[0] ?? unknown
-    if (fault !== null) refuse(state, message, device, reading, fault)
-    else take(state, device, known, reading, columns, extra, at)
+  const judged = judgeReading(state, reading)
+  if (isFault(judged)) refuse(state, message, device, reading, judged)
+  else take(state, device, reading, judged, at)
+  if (judgeEventTime(reading.eventTimeMs, state.ingestMs) === null) moveWatermark(state, device, reading.eventTimeMs)
+}
+
+/**
+ * Judges readings of the message again: those in `accounted`, whose fate is the quarantine since `sinceMs`, and those in `unaccounted`
+ * for whose event ID there is room by now. Returns the IDs that now have another fate; the others stay as they were.
+ */
+export function ingestJsonAgain(
+  state: State,
+  message: Message,
+  device: Device,
+  { accounted, unaccounted, sinceMs }: { accounted: ReadonlySet<unknown>; unaccounted: ReadonlySet<unknown>; sinceMs: number }
+): string[] {
+  const resolved = new Set<string>()
+  const met = new Set<string>()
+  for (const [i, item] of (decodeJson(message.payload) ?? []).entries()) {
+    if (!item.ok || met.has(item.reading.eventId)) continue
+    const reading = withProfile(item.reading, device)
+    const at = { entry: state.entry, place: message.frameIndex * PLACES_PER_FRAME + i }
+    met.add(reading.eventId)
+    if (accounted.has(reading.eventId)) {
+      if (!reinstate(state, device, reading, at, sinceMs)) continue
+    } else if (unaccounted.has(reading.eventId) && isNew(state, device, reading, at)) ingestReading(state, message, device, reading, at)
+    else continue
+    resolved.add(reading.eventId)
+    state.fleet.hours.withdraw(device.deviceId, reading.profile ?? '', reading.eventTimeMs, sinceMs)
   }
-  if (timeFault === null) moveWatermark(state, device, reading.eventTimeMs)
+  if (resolved.size > 0) state.noteChanged(device, 0)
+  return [...resolved]
+}
+
+/** Archives a quarantined reading where it is valid by now, unless its event ID was forgotten and has come again since. */
+function reinstate(state: State, device: Device, reading: JsonReading, at: Position, sinceMs: number): boolean {
+  const isForgotten = sinceMs < state.ingestMs - EVENT_ID_KEPT_MS
+  if (isForgotten && !isNew(state, device, reading, at)) return false
+  const judged = judgeReading(state, reading)
+  if (isFault(judged)) return false
+  if (isForgotten) {
+    state.opaqueBytes += eventIdBytes(device.deviceId, reading.eventId)
+    state.eventIds.add(device.deviceId, reading.eventId, at, state.ingestMs)
+  }
+  take(state, device, reading, judged, at)
+  device.opaque.quarantined--
+  moveWatermark(state, device, reading.eventTimeMs)
+  return true
+}
+
+/** Whether the event ID is not known, and there is room for it. */
+function isNew(
+  { eventIds, ingestMs, opaqueBytes, settings }: State,
+  { deviceId }: Device,
+  { eventId }: JsonReading,
+  at: Position
+): boolean {
+  if (eventIds.has(deviceId, eventId, at, ingestMs - EVENT_ID_KEPT_MS)) return false
+  return opaqueBytes + eventIdBytes(deviceId, eventId) <= settings!.eventIdBytesMax
+}
+
+/** A valid reading, arranged as its profile says. */
+interface Arranged {
+  readonly known: KnownProfile
+  readonly columns: Column[]
+  readonly extra: string | null
+}
+
+function isFault(judged: Arranged | Judgement): judged is Judgement {
+  return 'reason' in judged
+}
+
+function judgeReading(state: State, reading: JsonReading): Arranged | Judgement {
+  const known = reading.profile === null ? 'unknown-profile' : state.profile(reading.profile)
+  if (typeof known === 'string')
+    return { reason: known, detail: reading.profile ?? 'the reading names no profile, and its device has no default' }
+  const { columns, extra, unknown } = arrange(state, known.plan.profile, reading)
+  const timeFault = judgeEventTime(reading.eventTimeMs, state.ingestMs)
+  return timeFault ?? judgeColumns(known.plan.profile, columns, 1)[0] ?? unknown ?? { known, columns, extra }
 }
 
 /** The fields as columns of one reading, and what the profile does not name. */
@@ -86,15 +154,7 @@ function arrange(
   return { columns, extra: JSON.stringify(Object.fromEntries(left)), unknown: null }
 }
 
-function take(
-  state: State,
-  device: Device,
-  known: KnownProfile,
-  reading: JsonReading,
-  columns: Column[],
-  extra: string | null,
-  at: Position
-): void {
+function take(state: State, device: Device, reading: JsonReading, { known, columns, extra }: Arranged, at: Position): void {
   const { eventTimeMs, eventId } = reading
   const late = eventTimeMs < device.watermarkMs
   const values = new Float64Array(columns.length)

@@ -9,7 +9,8 @@ export const SORT_BY = {
   raw: ['entry', 'frame_index'],
   processed: ['device_id', 'event_time', 'epoch', 'seq', 'event_id'],
   curated: ['device_id', 'as_of', 'revision'],
-  quarantine: ['device_id', 'entry', 'frame_index', 'seq']
+  quarantine: ['device_id', 'entry', 'frame_index', 'seq'],
+  resolved: ['device_id', 'entry', 'frame_index', 'seq', 'event_id']
 } as const satisfies Record<Layer, readonly string[]>
 
 /** Places of the columns that every row of readings begins with; the metrics follow, and `extra` at the end. */
@@ -124,6 +125,27 @@ export const QUARANTINE_LAYOUT: RowLayout = {
     { name: 'seq', type: 'bigint' },
     { name: 'event_id', type: 'string' },
     { name: 'payload', type: 'bytes' }
+  ]
+}
+
+/** Rows of the quarantine that have found another fate. Each names one, by its offset and event ID; a message as a whole has none. */
+export const RESOLVED = { device: 0, ingestTime: 1, entry: 2, frameIndex: 3, epoch: 4, seq: 5, eventId: 6, requeueEntry: 7 } as const
+
+export const RESOLVED_LAYOUT: RowLayout = {
+  id: 'resolved',
+  layer: 'resolved',
+  profile: null,
+  profileVersion: null,
+  sortBy: SORT_BY.resolved,
+  columns: [
+    { name: 'device_id', type: 'string' },
+    { name: 'ingest_time', type: 'timestamp' },
+    { name: 'entry', type: 'bigint' },
+    { name: 'frame_index', type: 'integer' },
+    { name: 'epoch', type: 'bigint' },
+    { name: 'seq', type: 'bigint' },
+    { name: 'event_id', type: 'string' },
+    { name: 'requeue_entry', type: 'bigint' }
   ]
 }
 

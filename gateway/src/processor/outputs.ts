@@ -1,6 +1,7 @@
 /**
  * The rows that the processor has made and no flush has taken yet, by layer, profile and hour; and which of them a boundary
- * takes: those of the current hour and of large ones at once, those of small hours behind it when they have waited.
+ * takes: those of the current hour and of large ones at once, those of small hours behind it when they have waited. What is
+ * resolved never waits: whoever reads the archive as of a boundary must see all that was resolved before it.
  */
 import type { WaitingHour } from './fleet.js'
 import type { FileRows, HourLedger, RepairMark } from './flush.js'
@@ -74,8 +75,7 @@ export class Outputs {
     const strings: string[] = []
     const currentHourMs = Math.floor(rule.ingestMs / HOUR_MS) * HOUR_MS
     for (const [key, rows] of this.pending) {
-      const waits = rows.hourMs < currentHourMs && rows.count < rule.smallHourRows && rule.ingestMs - rows.sinceMs < rule.smallHourWaitMs
-      if (waits && !rule.all) continue
+      if (!rule.all && rows.layout.layer !== 'resolved' && isSmallHour(rows, rule, currentHourMs)) continue
       const { layer, profile, profileVersion, sortBy } = rows.layout
       files.push({ layer, profile, profileVersion, hourMs: rows.hourMs, rows: rows.count, columns: rows.toColumns(strings.length), sortBy })
       for (const text of rows.strings) strings.push(text)
@@ -129,4 +129,9 @@ export class Outputs {
       this.payloadBytes += rows.payloadBytes
     }
   }
+}
+
+/** Whether the rows are few, of an hour gone by, and have not waited long. */
+function isSmallHour(rows: Rows, { smallHourRows, ingestMs, smallHourWaitMs }: TakeRule, currentHourMs: number): boolean {
+  return rows.hourMs < currentHourMs && rows.count < smallHourRows && ingestMs - rows.sinceMs < smallHourWaitMs
 }

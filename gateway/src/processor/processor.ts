@@ -16,6 +16,7 @@ import type { EpochLedger, Flush } from './flush.js'
 import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
+import { ingestRequeue } from './ingest-requeue.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
 import { decodeState, encodeState } from './snapshot.js'
@@ -82,6 +83,7 @@ export class Processor {
       }
       state.hasNews = true
       if (kind === 'control') this.control(payload)
+      else if (kind === 'requeue') ingestRequeue(state, message)
       else {
         state.counters.messages++
         if (kind === 'batch') ingestBatch(state, { ...message, kind })

@@ -6,6 +6,7 @@ import { Device, type DeviceSnapshot } from './device.js'
 import type { EventIdStore } from './event-ids.js'
 import type { Plan } from './feature-plan.js'
 import { Features, type FeaturesSnapshot } from './features.js'
+import { NO_REQUEUE, type RequeueMark } from './requeue.js'
 import type { RowsSnapshot } from './rows.js'
 import { type Counters, State } from './state.js'
 
@@ -39,6 +40,8 @@ interface Packed {
   withGap: string[]
   dirty: string[]
   rows: RowsSnapshot[]
+  /** Absent where an earlier version wrote the snapshot. */
+  requeued?: RequeueMark
 }
 
 /** Only at a boundary: what has changed since one is not part of it. */
@@ -64,7 +67,8 @@ export function encodeState(state: State): Uint8Array {
     devices,
     withGap: Array.from(state.withGap, device => device.deviceId),
     dirty: Array.from(state.dirty, device => device.deviceId),
-    rows: state.outputs.toSnapshot()
+    rows: state.outputs.toSnapshot(),
+    requeued: state.requeued
   }
   return encode(packed, { ignoreUndefined: true })
 }
@@ -78,6 +82,7 @@ export function decodeState(bytes: Uint8Array, eventIds: EventIdStore): State {
   state.settings = packed.settings
   for (const [i, name] of SCALARS.entries()) state[name] = packed.scalars[i]
   Object.assign(state.counters, packed.counters)
+  state.requeued = packed.requeued ?? NO_REQUEUE
   for (const [reason, count] of packed.rejects) state.rejects.set(reason, count)
   for (const [field, count] of packed.unknownFields) state.unknownFields.set(field, count)
   state.setProfiles(packed.current)

@@ -11,6 +11,7 @@ import { Fleet } from './fleet.js'
 import { readingsLayout } from './layouts.js'
 import { Outputs } from './outputs.js'
 import type { Order } from './panes.js'
+import { NO_REQUEUE, type RequeueMark } from './requeue.js'
 import type { RowLayout } from './rows.js'
 
 /** What is counted since the state began; shown as metrics. */
@@ -22,6 +23,9 @@ export interface Counters {
   quarantined: number
   duplicates: number
   shed: number
+  /** Rows of the quarantine that a requeue has given another fate; requeued messages that were not looked at (requeue.ts). */
+  resolved: number
+  staleRequeues: number
 }
 
 export interface KnownProfile {
@@ -49,6 +53,7 @@ export class State {
   boundaries = 0
   /** Whether something other than ticks came since the last boundary. */
   hasNews = false
+  requeued: RequeueMark = NO_REQUEUE
   opaqueBytes = 0
   opaqueExpiredMs = Number.NEGATIVE_INFINITY
   idleCheckedMs = 0
@@ -63,7 +68,17 @@ export class State {
   readonly dirty = new Set<Device>()
   /** Epochs that changed since the last boundary. */
   readonly changed = new Map<Device, Set<number>>()
-  readonly counters: Counters = { messages: 0, undecodable: 0, archived: 0, late: 0, quarantined: 0, duplicates: 0, shed: 0 }
+  readonly counters: Counters = {
+    messages: 0,
+    undecodable: 0,
+    archived: 0,
+    late: 0,
+    quarantined: 0,
+    duplicates: 0,
+    shed: 0,
+    resolved: 0,
+    staleRequeues: 0
+  }
   /** By reason. */
   readonly rejects = new Map<string, number>()
   /** Fields that no profile names, by `profile.field`. */

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { type Frame, type FrameKind, frameBytes, readFrames, writeFrame } from '../../../gateway/src/log/frames.js'
 
 const frame: fc.Arbitrary<Frame> = fc.record({
-  kind: fc.constantFrom<FrameKind>('batch', 'json', 'status', 'tick', 'control'),
+  kind: fc.constantFrom<FrameKind>('batch', 'json', 'status', 'tick', 'control', 'requeue'),
   deviceId: fc.stringMatching(/^[A-Za-z0-9._-]{0,64}$/),
   payload: fc.uint8Array({ maxLength: 300 })
 })

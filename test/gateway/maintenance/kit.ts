@@ -16,7 +16,7 @@ export const POLICY: MaintenancePolicy = {
   afterMs: 30 * 60_000,
   keepMs: 10 * 60_000,
   memoryMiB: 128,
-  retentionMs: { raw: 0, processed: 0, curated: 0, quarantine: 0 }
+  retentionMs: { raw: 0, processed: 0, curated: 0, quarantine: 0, resolved: 0 }
 }
 
 /** Wall time at which the hours from noon on that the kit fills are over. */

@@ -12,6 +12,7 @@ import type { Flush } from '../../../gateway/src/processor/flush.js'
 import { Processor } from '../../../gateway/src/processor/processor.js'
 import { log, writeLog } from '../../kit/arbitrary-log.js'
 import { EventIdsInMemory } from '../../kit/event-ids-in-memory.js'
+import { unresolvedRows } from '../../kit/requeues.js'
 import { at, Timeline, timeline } from '../../kit/timeline.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-determinism-'))
@@ -158,7 +159,9 @@ describe('a snapshot', () => {
   })
 })
 
-test('every ledger of every log balances, and every row has one fate', () => {
+test('every ledger of every log balances, and every reading has one fate, however often it is requeued', () => {
+  let resolved = 0
+  let stale = 0
   fc.assert(
     fc.property(log, steps => {
       const t = new Timeline()
@@ -171,7 +174,16 @@ test('every ledger of every log balances, and every row has one fate', () => {
       expect(new Set(identities).size).toBe(identities.length)
       const sum = (of: 'archived' | 'quarantined') => t.allLedgers().reduce((total, ledger) => total + ledger[of], 0)
       expect(sum('archived')).toBe(identities.length)
-      expect(sum('quarantined')).toBe(t.quarantine().filter(row => row.accounted).length)
+      const unresolved = unresolvedRows(t.flushes)
+      expect(sum('quarantined')).toBe(unresolved.filter(row => row.accounted).length)
+      expect(t.quarantine().length - unresolved.length).toBe(t.stats().resolved)
+      const fates = [
+        ...identities,
+        ...unresolved.filter(row => row.accounted).map(row => `${row.device_id}/${row.epoch}/${row.seq}/${row.event_id}`)
+      ]
+      expect(new Set(fates).size).toBe(fates.length)
+      resolved += t.stats().resolved
+      stale += t.stats().staleRequeues
       const rows = t.features().map(row => `${row.device_id}/${row.as_of}/${row.revision}`)
       expect(t.stats()).toMatchObject({
         archived: identities.length,
@@ -182,4 +194,6 @@ test('every ledger of every log balances, and every row has one fate', () => {
     }),
     { numRuns: 80 }
   )
+  expect(resolved).toBeGreaterThan(100)
+  expect(stale).toBeGreaterThan(20)
 })

@@ -1,0 +1,133 @@
+/**
+ * Appends the messages of one requeue to the log of a stopped gateway; its next start takes them in. Holds the data folder's lock, so
+ * that nobody else writes the log meanwhile. Killed at any time, it leaves whole entries or nothing.
+ */
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { canBeGivenAgain, type QuarantineFilter, quarantinedMessages, requeueOf } from './archive/quarantine.js'
+import { readArchiveState, withViews } from './archive/views.js'
+import { type Config, ConfigError } from './config.js'
+import { crashPoint } from './crash-point.js'
+import { lockDataDir } from './data-lock.js'
+import { frameBytes, readFrames, writeFrame } from './log/frames.js'
+import { SqliteLog, SqliteLogReader } from './log/sqlite-log.js'
+import { encodeControl } from './processor/control.js'
+import { encodeRequeue } from './processor/requeue.js'
+
+export interface Requeued {
+  /** Messages and rejected readings of them that are in the log now. */
+  readonly messages: number
+  readonly readings: number
+  /** Rows that cannot be given again, as they name no event ID. */
+  readonly unnamed: number
+}
+
+/** An entry ends when it holds this many bytes. */
+const ENTRY_BYTES = 1024 * 1024
+
+const ENTRIES_AT_ONCE = 64
+
+/**
+ * Throws a `NoArchiveError` where `dataDir` is no data folder, a `ConfigError` where its gateway runs or has not taken in an earlier
+ * requeue. `config`: whose profiles are to judge; null: those of the gateway's last start.
+ */
+export async function requeue(
+  dataDir: string,
+  filter: QuarantineFilter,
+  config: Config | null,
+  onProgress: (requeued: Requeued) => void = () => {}
+): Promise<Requeued> {
+  const { paths } = readArchiveState(dataDir)
+  const lock = lockDataDir(dataDir)
+  try {
+    checkLog(paths.log, dataDir)
+    const log = new SqliteLog(paths.log)
+    try {
+      return await appendAll(new Appender(log), dataDir, filter, config, onProgress)
+    } finally {
+      log.close()
+    }
+  } finally {
+    lock.close()
+  }
+}
+
+function checkLog(path: string, dataDir: string): void {
+  const { committedEntry } = readArchiveState(dataDir)
+  if (!existsSync(path)) throw new ConfigError(`${dataDir} holds no log.sqlite: restore it, or choose another --data-dir`)
+  const log = new SqliteLogReader(path)
+  try {
+    let after = committedEntry
+    for (;;) {
+      const entries = log.read(after, ENTRIES_AT_ONCE)
+      if (entries.length === 0) break
+      for (const { entry, frames } of entries) {
+        for (const { kind } of readFrames(frames)) if (kind === 'requeue') throw waitingRequeue(dataDir)
+        after = entry
+      }
+    }
+    if (log.lastEntry < committedEntry)
+      throw new ConfigError(`the log in ${dataDir} is older than the archive: restore the log.sqlite that belongs to it`)
+  } finally {
+    log.close()
+  }
+}
+
+function waitingRequeue(dataDir: string): ConfigError {
+  return new ConfigError(
+    `an earlier requeue waits in the log of ${dataDir}: start the gateway, so that it takes that in, stop it, and requeue again`
+  )
+}
+
+async function appendAll(
+  appender: Appender,
+  dataDir: string,
+  filter: QuarantineFilter,
+  config: Config | null,
+  onProgress: (requeued: Requeued) => void
+): Promise<Requeued> {
+  const run = randomUUID()
+  const requeued = { messages: 0, readings: 0, unnamed: 0 }
+  const use = async (...[connection, state]: Parameters<Parameters<typeof withViews<void>>[2]>) => {
+    for await (const message of quarantinedMessages(connection, state, filter)) {
+      const frame = requeueOf(message, { run, asOfEntry: state.committedEntry })
+      const readings = frame === null ? 0 : frame.accounted.length + frame.unaccounted.length + (frame.isWhole ? 1 : 0)
+      requeued.unnamed += message.readings.filter(reading => !canBeGivenAgain(message.kind, reading)).length
+      if (frame === null) continue
+      if (requeued.messages === 0 && config !== null)
+        appender.add('control', '', encodeControl({ control: 'start', settings: config.settings, profiles: config.profiles }))
+      appender.add('requeue', message.deviceId, encodeRequeue(frame))
+      requeued.messages++
+      requeued.readings += readings
+      onProgress(requeued)
+    }
+  }
+  await withViews(dataDir, { ownFiles: false }, use, () => requeued.messages === 0)
+  appender.end()
+  return requeued
+}
+
+/** Packs frames into entries. */
+class Appender {
+  private parts: Buffer[] = []
+  private bytes = 0
+
+  constructor(private readonly log: SqliteLog) {}
+
+  add(kind: 'control' | 'requeue', deviceId: string, payload: Uint8Array): void {
+    const frame = Buffer.alloc(frameBytes(deviceId, payload.length))
+    writeFrame(frame, 0, kind, deviceId, payload)
+    this.parts.push(frame)
+    this.bytes += frame.length
+    if (this.bytes >= ENTRY_BYTES) this.end()
+  }
+
+  /** Makes durable what was added. */
+  end(): void {
+    if (this.parts.length === 0) return
+    this.log.append(Buffer.concat(this.parts), Date.now())
+    crashPoint('append')
+    this.parts = []
+    this.bytes = 0
+  }
+}
