@@ -82,7 +82,7 @@ function expectTidy(dataDir: string): void {
 const POINTS = [
   { point: 'compact-staged', times: [2] },
   { point: 'compact-commit', times: [1, 4] },
-  { point: 'compact-moved', times: [1, 4, 7, 14] },
+  { point: 'compact-moved', times: [1, 4, 7] },
   { point: 'compact-rename', times: [1, 4] }
 ]
 

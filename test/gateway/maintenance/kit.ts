@@ -6,7 +6,7 @@ import { dataPaths } from '../../../gateway/src/archive/paths.js'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
 import { type MaintenancePolicy, type PassContext, type PassResult, runPass } from '../../../gateway/src/maintenance/pass.js'
 import type { FileRows, Flush, Layer } from '../../../gateway/src/processor/flush.js'
-import { type Cells, filesBelow, flushOf, HOUR_MS, NOON_MS, query, range, rowsOf, temporaryFolder, writeLog } from '../archive/kit.js'
+import { type Cells, filesBelow, flushOf, HOUR_MS, NOON_MS, range, rowsOf, temporaryFolder, withDuckDb, writeLog } from '../archive/kit.js'
 
 /** Archives to be maintained, and what they hold, to the bit. */
 
@@ -114,9 +114,13 @@ export async function rowTexts(dataDir: string, layer: Layer): Promise<string[]>
   if (paths.length === 0) return []
   const list = paths.map(path => `'${join(dataDir, 'archive', path)}'`).join(', ')
   const from = `read_parquet([${list}], hive_partitioning = false, union_by_name = true)`
-  const columns = (await query(`SELECT column_name || ' ' || column_type FROM (DESCRIBE SELECT * FROM ${from}) ORDER BY 1`)).flat()
-  const names = columns.map(column => `"${String(column).split(' ')[0]}"`)
-  // The shortest decimal that reads back as the same double shows every bit of it, and its sign.
-  const rows = await query(`SELECT ${names.map(name => `${name}::VARCHAR`).join(', ')} FROM ${from}`)
-  return [columns.join(), ...rows.map(row => JSON.stringify(row)).sort()]
+  return await withDuckDb(async connection => {
+    const reader = await connection.runAndReadAll(`SELECT COLUMNS(*)::VARCHAR FROM ${from}`)
+    const types = await connection.runAndReadAll(`DESCRIBE SELECT * FROM ${from}`)
+    const columns = types.getRows().map(([name, type], k) => ({ name: String(name), type: String(type), k }))
+    columns.sort((a, b) => (a.name < b.name ? -1 : 1))
+    // The shortest decimal that reads back as the same double shows every bit of it, and its sign.
+    const rows = reader.getRows().map(row => JSON.stringify(columns.map(({ k }) => row[k])))
+    return [columns.map(({ name, type }) => `${name} ${type}`).join(), ...rows.sort()]
+  })
 }
