@@ -28,7 +28,7 @@ test('features as they were known predict failures, and a join that leaks looks 
   expect(found.in_the_end.average_precision).toBeGreaterThan(found.known.average_precision)
   for (const { auc } of found.shuffled) expect(Math.abs(auc - 0.5)).toBeLessThan(0.15)
   expect(readdirSync(dir), 'the temporary folder is gone').toEqual(['prediction.json'])
-}, 180_000)
+}, 300_000)
 
 test.each([
   ['a number that is none', ['--devices', 'many'], 'give a whole number'],

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { pino } from 'pino'
 import { type Config, ConfigError, isLoopback, loadConfig, type Overrides } from '../config.js'
 import { startGateway } from '../gateway.js'
+import { ingestClock } from '../log/ingest-clock.js'
 
 interface StartOptions extends Overrides {
   readonly config?: string
@@ -34,10 +35,20 @@ function refuseOpenListeners(config: Config): void {
   }
 }
 
+/** Said here in a line of its own, not by the log's worker that cannot open. */
+function checkClock(clockFile: string | undefined): void {
+  try {
+    ingestClock(clockFile)
+  } catch (cause) {
+    throw new ConfigError(cause instanceof Error ? cause.message : String(cause), { cause })
+  }
+}
+
 async function run(config: Config): Promise<void> {
   const stdout = pino.destination({ dest: 1, sync: false }) // a reader that is slow must not stop the broker
   const logger = pino({ level: config.logLevel, base: null }, stdout)
   const clockFile = process.env.TIDEMARK_CLOCK_FILE
+  checkClock(clockFile)
   if (clockFile)
     logger.warn({ clockFile }, 'ingest times come from TIDEMARK_CLOCK_FILE, not from the clock: this is for played histories only')
   const gateway = await startGateway(config, logger)
