@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
 import { addLedgerCommand } from './commands/ledger.js'
+import { addRepairCommand } from './commands/repair.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
 import { ConfigError } from './config.js'
@@ -12,6 +13,7 @@ const program = new Command('tidemark-gateway')
 addStartCommand(program)
 addSqlCommand(program)
 addLedgerCommand(program)
+addRepairCommand(program)
 
 try {
   await program.parseAsync()

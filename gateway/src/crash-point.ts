@@ -4,8 +4,10 @@
  */
 const [crashName, crashCount] = (process.env.TIDEMARK_CRASH_AT ?? '').split(':')
 
+type CrashPoint = 'append' | 'flush' | 'commit' | 'rename' | 'snapshot' | 'repair-flush' | 'repair-commit' | 'repair-rename'
+
 let left = Number(crashCount)
 
-export function crashPoint(name: 'append' | 'flush' | 'commit' | 'rename' | 'snapshot'): void {
+export function crashPoint(name: CrashPoint): void {
   if (name === crashName && --left === 0) process.kill(process.pid, 'SIGKILL')
 }

@@ -7,7 +7,7 @@ import { FlushRefusedError, writeError } from './archive-error.js'
 import type { Catalog, CatalogFile } from './catalog.js'
 import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
 import { ParquetWriter } from './parquet.js'
-import { archivePath, type DataPaths, stagingName } from './paths.js'
+import { archivePath, type DataPaths, isRepairFile, stagingName } from './paths.js'
 import { RAW_SELECT, RawLog } from './raw.js'
 import { deleteFile, writeSnapshot } from './snapshot-file.js'
 
@@ -86,7 +86,8 @@ export class Committer {
   /** Writes all files into staging/, durably. */
   private async stage(flush: Flush): Promise<CatalogFile[]> {
     const { staging } = this.paths
-    for (const name of readdirSync(staging)) if (name.endsWith('.parquet')) deleteFile(join(staging, name))
+    // A repair under way clears away its own.
+    for (const name of readdirSync(staging)) if (name.endsWith('.parquet') && !isRepairFile(name)) deleteFile(join(staging, name))
     const writer = await this.openWriter()
     const data = flush.files.filter(file => file.rows > 0)
     const files = describeAll(flush, data)
@@ -180,8 +181,8 @@ function describeAll(flush: Flush, data: readonly FileRows[]): CatalogFile[] {
 }
 
 /** Equal for files that can be read as one table. */
-function columnsDigest(rows: FileRows): string {
-  const shape = JSON.stringify(rows.columns.map(column => [column.name, column.type]))
+export function columnsDigest({ columns }: { readonly columns: readonly { readonly name: string; readonly type: string }[] }): string {
+  const shape = JSON.stringify(columns.map(column => [column.name, column.type]))
   return createHash('sha256').update(shape).digest('hex').slice(0, 16)
 }
 

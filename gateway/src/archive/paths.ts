@@ -44,14 +44,33 @@ export interface FileName {
 }
 
 /** The path of a file below archive/, with `/` on every system: a Hive partition by UTC day and hour, and a name. */
-export function archivePath(
-  file: { readonly layer: Layer; readonly profile: string | null; readonly hourMs: number },
-  name: FileName
-): string {
+export function archivePath(file: Partition, name: FileName): string {
+  return pathOf(file, `${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${partOf(name)}`)
+}
+
+/** The path of a file that a repair as of the boundary behind `entry` writes. */
+export function repairPath(file: Partition, name: { readonly shard: number; readonly entry: number; readonly part: number }): string {
+  return pathOf(file, `${name.shard}-repair-${padEntry(name.entry)}${partOf(name)}`)
+}
+
+/** Whether a file's name, in archive/ or in staging/, is that of a repair's. */
+export function isRepairFile(name: string): boolean {
+  return /(^|\/|__)\d+-repair-\d+(-\d+)?\.parquet$/.test(name)
+}
+
+interface Partition {
+  readonly layer: Layer
+  readonly profile: string | null
+  readonly hourMs: number
+}
+
+function partOf({ part }: { readonly part: number }): string {
+  return part === 1 ? '' : `-${part}`
+}
+
+function pathOf(file: Partition, name: string): string {
   const hour = new Date(file.hourMs).toISOString()
-  const part = name.part === 1 ? '' : `-${name.part}`
-  const fileName = `${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${part}.parquet`
-  return `${datasetPath(file.layer, file.profile)}/date=${hour.slice(0, 10)}/hour=${hour.slice(11, 13)}/${fileName}`
+  return `${datasetPath(file.layer, file.profile)}/date=${hour.slice(0, 10)}/hour=${hour.slice(11, 13)}/${name}.parquet`
 }
 
 /** The name in staging/ of the file that is to be `path` in archive/. */

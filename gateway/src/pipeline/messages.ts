@@ -1,6 +1,7 @@
 /** What crosses between the gateway's main thread and the processor's worker. */
 import type { ProcessorStats } from '../processor/processor.js'
 import type { Notice } from '../processor/state.js'
+import type { Repaired } from '../repair/repair-job.js'
 
 export interface PipelineOptions {
   readonly dataDir: string
@@ -13,6 +14,8 @@ export type ToPipeline =
   | { readonly type: 'entry'; readonly entry: number }
   /** Answer `drained` when everything up to this entry is committed in the archive. */
   | { readonly type: 'drain'; readonly entry: number }
+  /** Answer `repairs-settled` when no repair that was ordered is left to be made. */
+  | { readonly type: 'await-repairs' }
   | { readonly type: 'close' }
 
 export interface PipelineStats {
@@ -27,6 +30,9 @@ export interface PipelineStats {
   readonly snapshots: number
   /** Why the archive cannot be written just now; null: it can. */
   readonly archiveError: string | null
+  /** Devices' hours whose features are marked for repair; whether one is ordered and not made yet. */
+  readonly repairMarks: number
+  readonly repairing: boolean
 }
 
 export type FromPipeline =
@@ -38,4 +44,8 @@ export type FromPipeline =
   /** The log may forget its entries up to this one. */
   | { readonly type: 'truncate'; readonly throughEntry: number }
   | { readonly type: 'drained' }
+  | { readonly type: 'repair-progress'; readonly marks: number; readonly marksDone: number }
+  | { readonly type: 'repaired'; readonly repaired: Repaired; readonly marksLeft: number }
+  /** `error`: why the repair that is ordered could not be made so far. */
+  | { readonly type: 'repairs-settled'; readonly error: string | null }
   | { readonly type: 'closed' }

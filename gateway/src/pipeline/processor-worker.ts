@@ -11,6 +11,7 @@ import { SqliteLogReader } from '../log/sqlite-log.js'
 import { Processor } from '../processor/processor.js'
 import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
+import { Repairs } from './repairs.js'
 
 /** Entries read from the log at a time. */
 const ENTRIES_AT_ONCE = 64
@@ -29,10 +30,14 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   const snapshot = recovered.loadNewestSnapshot()
   const processor = new Processor(eventIds, snapshot?.state ?? null)
   checkLog(log, dataDir, lastEntry, processor.entry, recovered.committedEntry)
+  const repairs = new Repairs(dataDir, post)
   const writer = new FlushWriter(
     archive,
     recovered.committedEntry,
-    written => post({ type: 'truncate', throughEntry: written.oldestNeededEntry }),
+    written => {
+      post({ type: 'truncate', throughEntry: written.oldestNeededEntry })
+      repairs.noteCommitted(written.lastEntry)
+    },
     message => post({ type: 'warning', message })
   )
   const tail = new Tail()
@@ -40,7 +45,8 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   let notedMs = 0
   const postStats = () => {
     notedMs = performance.now()
-    post({ type: 'stats', stats: { processor: processor.stats(), appliedBytes, ...writer.totals } })
+    const repair = { repairMarks: repairs.marks, repairing: repairs.ordered > 0 }
+    post({ type: 'stats', stats: { processor: processor.stats(), appliedBytes, ...writer.totals, ...repair } })
   }
   post({
     type: 'open',
@@ -57,7 +63,9 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
       if (entry.frames.length > TICK_BYTES_MAX) appliedBytes += entry.frames.length
       if (flush === null) continue
       eventIds.commit(entry.ingestMs)
-      if (flush.lastEntry > recovered.committedEntry) await writer.write(flush)
+      if (flush.lastEntry <= recovered.committedEntry) continue
+      repairs.expect(flush)
+      await writer.write(flush)
     }
     const notices = processor.takeNotices()
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
@@ -68,8 +76,10 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
       postStats()
       tail.drainEntry = null
       post({ type: 'drained' })
-    } else await tail.news(STATS_MS)
+    } else if (tail.takeAwaitsRepairs()) repairs.awaitSettled()
+    else await tail.news(STATS_MS)
   }
+  await repairs.close()
   await archive.close()
   eventIds.close()
   log.close()
@@ -82,15 +92,24 @@ class Tail {
   head = 0
   drainEntry: number | null = null
   isClosed = false
+  private awaitsRepairs = false
   private wake: (() => void) | null = null
 
   constructor() {
     port.on('message', (message: ToPipeline) => {
       if (message.type === 'entry') this.head = message.entry
       else if (message.type === 'drain') this.drainEntry = message.entry
+      else if (message.type === 'await-repairs') this.awaitsRepairs = true
       else this.isClosed = true
       this.wake?.()
     })
+  }
+
+  /** Whether it was asked for since the last time. */
+  takeAwaitsRepairs(): boolean {
+    const { awaitsRepairs } = this
+    this.awaitsRepairs = false
+    return awaitsRepairs
   }
 
   /** Resolves at the next message, or when `ms` have passed. */

@@ -28,12 +28,15 @@ export const controlSchema = z.discriminatedUnion('control', [
   /** The gateway starts; what follows is processed with these settings and profiles. */
   z.object({ control: z.literal('start'), settings: settingsSchema, profiles: z.array(profileSchema) }),
   /** The gateway stops: rows that wait go out, and the boundary lies behind this entry. */
-  z.object({ control: z.literal('drain') })
+  z.object({ control: z.literal('drain') }),
+  /** Features that are marked for it are repaired as of the boundary behind this entry, which takes all rows that wait. */
+  z.object({ control: z.literal('repair') })
 ])
 
 export type Control =
   | { readonly control: 'start'; readonly settings: Settings; readonly profiles: readonly Profile[] }
   | { readonly control: 'drain' }
+  | { readonly control: 'repair' }
 
 export function encodeControl(control: Control): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(control))

@@ -2,6 +2,7 @@
  * What the processor hands over at a flush boundary, and the archive makes durable in one commit. Plain data: it crosses
  * from worker to worker. No I/O here.
  */
+import type { Profile } from '@tidemark/protocol'
 
 /** One column of the rows of a file. Doubles are cast to `type` when written; NaN is null. */
 export interface NumberColumn {
@@ -71,11 +72,22 @@ export interface HourLedger {
   readonly late: number
 }
 
-/** An hour whose features need a repair from the archive, because a reading came later than panes are kept. */
+/** Feature rows of an hour that need a repair from the archive, because a reading came later than panes are kept. */
 export interface RepairMark {
   readonly deviceId: string
   readonly profile: string
   readonly hourMs: number
+  /** Rows as of (fromMs, throughMs]: those of the hour that the processor can no longer make, and so will never make again. */
+  readonly fromMs: number
+  readonly throughMs: number
+}
+
+/** The flush's boundary is one that a repair is to be made as of. */
+export interface RepairOrder {
+  /** Ingest time of the boundary. */
+  readonly ingestMs: number
+  /** One a name: the profiles whose features are to be computed. */
+  readonly profiles: readonly Profile[]
 }
 
 export interface Flush {
@@ -90,6 +102,8 @@ export interface Flush {
   readonly epochs: readonly EpochLedger[]
   readonly hours: readonly HourLedger[]
   readonly repairs: readonly RepairMark[]
+  /** Present where a control frame asks for a repair as of this boundary. */
+  readonly repairOrder?: RepairOrder
   /** The processor's state at `lastEntry`, to be kept once the flush is committed; null: none is due. */
   readonly snapshot: Uint8Array | null
 }
