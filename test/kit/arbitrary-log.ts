@@ -1,4 +1,4 @@
-/** Logs with everything in them: batches, JSON, duplicates, poison, tombstones, ticks, downtime, drains, changes of settings and profiles. */
+/** Logs with everything in them: batches, JSON, duplicates, poison, tombstones, ticks, downtime, drains, repairs, changes of settings and profiles. */
 import { profileSchema } from '@tidemark/protocol'
 import fc from 'fast-check'
 import { encodeControl, type Settings } from '../../gateway/src/processor/control.js'
@@ -63,7 +63,7 @@ const step = fc.oneof(
       profiles: fc.constantFrom(...PROFILE_SETS)
     })
   },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant('drain' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('drain' as const, 'repair' as const) }) },
   {
     weight: 1,
     arbitrary: fc.record({ type: fc.constant('together' as const), parts: fc.array(fc.oneof(batch, json), { minLength: 2, maxLength: 4 }) })
@@ -94,6 +94,9 @@ export function writeLog(t: Timeline, steps: readonly Step[]): void {
         break
       case 'drain':
         t.drain()
+        break
+      case 'repair':
+        t.append({ kind: 'control', payload: encodeControl({ control: 'repair' }) })
         break
       default:
         each satisfies never
