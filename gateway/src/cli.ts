@@ -5,6 +5,7 @@ import { addCompletenessCommand } from './commands/completeness.js'
 import { addDeviceCommand } from './commands/device.js'
 import { addLedgerCommand } from './commands/ledger.js'
 import { addQuarantineCommand } from './commands/quarantine.js'
+import { addRepairCommand } from './commands/repair.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
 import { addTrainingSetCommand } from './commands/training-set.js'
@@ -22,6 +23,7 @@ addDeviceCommand(program)
 addCompactCommand(program)
 addTrainingSetCommand(program)
 addQuarantineCommand(program)
+addRepairCommand(program)
 
 try {
   await program.parseAsync()

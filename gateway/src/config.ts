@@ -23,6 +23,8 @@ export interface Config {
   readonly mqtt: Address
   readonly http: Address
   readonly settings: Settings
+  /** Repairs of features are ordered at most this often. */
+  readonly repairIntervalMs: number
   readonly profiles: readonly Profile[]
   readonly maintenance: MaintenanceConfig
   readonly logLevel: string
@@ -54,6 +56,7 @@ const schema = z.strictObject({
   gap_timeout: duration.prefault('60s'),
   allowed_lateness: duration.prefault('10m'),
   correction_interval: duration.prefault('60s'),
+  repair_interval: duration.prefault('10m'),
   devices_max: z.int().positive().default(200_000),
   event_id_bytes_max: z
     .int()
@@ -84,6 +87,7 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
     maintenance: maintenanceConfig(data.compaction, data.retention),
     logLevel: data.log_level,
+    repairIntervalMs: data.repair_interval,
     settings: {
       flushIntervalMs: data.flush.interval,
       flushRows: data.flush.rows,

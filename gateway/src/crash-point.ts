@@ -16,6 +16,9 @@ export type CrashPoint =
   | 'compact-commit'
   | 'compact-moved'
   | 'compact-rename'
+  | 'repair-flush'
+  | 'repair-commit'
+  | 'repair-rename'
 
 export function crashPoint(name: CrashPoint): void {
   if (name === crashName && --left === 0) process.kill(process.pid, 'SIGKILL')

@@ -14,6 +14,7 @@ import { LogClient } from './log/log-client.js'
 import { MaintenanceClient } from './maintenance/maintenance-client.js'
 import { PipelineClient } from './pipeline/pipeline-client.js'
 import { type Control, encodeControl } from './processor/control.js'
+import { RepairTrigger } from './repair/repair-trigger.js'
 
 /** Bytes of the log that the processor may be behind before PUBACKs are delayed: they lie on disk, not in memory. */
 const BEHIND_BYTES_MAX = 2 * 1024 ** 3
@@ -40,12 +41,23 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   log.onFailure(fail)
   log.onRefused = seldom(REFUSAL_LINE_MS, error => logger.error(error.message))
   let front: AedesFront | null = null
+  let isStopping = false
+  const trigger = new RepairTrigger(config.repairIntervalMs)
   const pipeline = await PipelineClient.open(
     { dataDir: config.dataDir, lastEntry: log.lastEntry },
     {
       onFailure: fail,
       onTruncate: throughEntry => log.truncate(throughEntry),
-      onStats: client => regulate(log, client),
+      onStats: client => {
+        regulate(log, client)
+        const { repairMarks: marks, repairing } = client.stats!
+        // Refused by a full disk, it is ordered again when its time has come.
+        if (front !== null && !isStopping && trigger.isDue({ marks, repairing })) appendControl(log, { control: 'repair' }).catch(() => {})
+      },
+      onRepaired: (repaired, marksLeft) => {
+        trigger.noteLeft(marksLeft)
+        logger.info({ ...repaired, marksLeft }, 'repaired features of old hours')
+      },
       onNotices: notices => {
         for (const { deviceId, epoch } of notices) front?.tell(deviceId, { epoch_spent: epoch } satisfies Ack)
       }
@@ -76,6 +88,7 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
     httpPort: http.port,
     failed,
     async stop() {
+      isStopping = true
       await front.close()
       await maintenance.close()
       const drained = await appendControl(log, { control: 'drain' })
@@ -115,7 +128,7 @@ function regulate(log: LogClient, pipeline: PipelineClient): void {
   else if (behindBytes < BEHIND_BYTES_MAX / 2) log.release()
 }
 
-function appendControl(log: LogClient, control: Control): Promise<number> {
+export function appendControl(log: LogClient, control: Control): Promise<number> {
   return new Promise((resolve, reject) => {
     log.append('control', '', encodeControl(control), (error, entry) => (error === null ? resolve(entry) : reject(error)))
   })

@@ -65,7 +65,7 @@ const step = fc.oneof(
       profiles: fc.constantFrom(...PROFILE_SETS)
     })
   },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant('drain' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('drain' as const, 'repair' as const) }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -140,6 +140,9 @@ export function writeLog(t: Timeline, steps: readonly Step[]): void {
         before = frames
         break
       }
+      case 'repair':
+        t.append({ kind: 'control', payload: encodeControl({ control: 'repair' }) })
+        break
       default:
         each satisfies never
     }

@@ -1,6 +1,7 @@
 import type { EpochLedger, Flush, HourLedger, Layer, RepairMark } from '../processor/flush.js'
 import { type Database, Sqlite } from '../sqlite.js'
 import { FleetCatalog } from './fleet-catalog.js'
+import { REPAIR_SCHEMA, readMarks, recordRepairs } from './repair-marks.js'
 import * as supersede from './supersede.js'
 
 /**
@@ -51,18 +52,13 @@ const SCHEMA = `
     late INTEGER NOT NULL,
     PRIMARY KEY (profile, hour_ms)
   ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS repairs (
-    device_id TEXT NOT NULL,
-    profile TEXT NOT NULL,
-    hour_ms INTEGER NOT NULL,
-    PRIMARY KEY (profile, hour_ms, device_id)
-  ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS snapshots (
     entry INTEGER PRIMARY KEY,
     file TEXT NOT NULL,               -- below snapshots/
     bytes INTEGER NOT NULL,           -- of the file
     sha256 TEXT NOT NULL              -- of the file, hex
   ) STRICT;
+  ${REPAIR_SCHEMA}
 `
 
 /** How long a statement waits for another connection's lock, in ms. Readers never hold one for long. */
@@ -90,7 +86,9 @@ export interface SnapshotRecord {
   readonly sha256: string
 }
 
-const FILE_COLUMNS =
+export const INSERT_FILE =
+  'INSERT INTO files VALUES (@path, @layer, @profile, @hourMs, @rows, @bytes, @shard, @firstEntry, @lastEntry, @columns)'
+export const FILE_COLUMNS =
   'path, layer, profile, hour_ms AS hourMs, rows, bytes, shard, first_entry AS firstEntry, last_entry AS lastEntry, columns'
 const EPOCH_COLUMNS =
   'device_id AS deviceId, epoch, highest_sampled_seq AS highestSampledSeq, archived, waiting, quarantined, shed, buffered, missing, duplicates, late'
@@ -133,20 +131,17 @@ export class Catalog {
   /** The commit point of a flush. Durable when it returns. `beforeCommit` is called when all is recorded and nothing committed. */
   commit(flush: Flush, files: readonly CatalogFile[], beforeCommit: () => void = () => {}): void {
     const { database } = this
-    const insertFile = database.prepare(
-      'INSERT INTO files VALUES (@path, @layer, @profile, @hourMs, @rows, @bytes, @shard, @firstEntry, @lastEntry, @columns)'
-    )
+    const insertFile = database.prepare(INSERT_FILE)
     const upsertEpoch = database.prepare(`INSERT OR REPLACE INTO epochs VALUES
       (@deviceId, @epoch, @highestSampledSeq, @archived, @waiting, @quarantined, @shed, @buffered, @missing, @duplicates, @late)`)
     const addHour = database.prepare(`INSERT INTO hours VALUES (@profile, @hourMs, @archived, @late)
       ON CONFLICT DO UPDATE SET archived = archived + excluded.archived, late = late + excluded.late`)
-    const markRepair = database.prepare('INSERT OR IGNORE INTO repairs VALUES (@deviceId, @profile, @hourMs)')
     const insertFlush = database.prepare('INSERT INTO flushes (shard, last_entry, first_entry) VALUES (?, ?, ?)')
     const record = () => {
       for (const file of files) insertFile.run(file)
       for (const epoch of flush.epochs) upsertEpoch.run(epoch)
       for (const hour of flush.hours) addHour.run(hour)
-      for (const mark of flush.repairs) markRepair.run(mark)
+      recordRepairs(database, flush)
       this.fleet.record(flush.fleet)
       insertFlush.run(flush.shard, flush.lastEntry, flush.firstEntry)
       beforeCommit()
@@ -173,8 +168,7 @@ export class Catalog {
   }
 
   repairs(): RepairMark[] {
-    const sql = 'SELECT device_id AS deviceId, profile, hour_ms AS hourMs FROM repairs ORDER BY profile, hour_ms, device_id'
-    return this.database.prepare(sql).all() as RepairMark[]
+    return readMarks(this.database)
   }
 
   /** Newest first. */

@@ -9,7 +9,7 @@ import type { Marker } from './fleet-catalog.js'
 import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
 import { deleteMarkers, recordMarkers, writeMarkers } from './markers.js'
 import { ParquetWriter } from './parquet.js'
-import { archivePath, type DataPaths, stagingName } from './paths.js'
+import { archivePath, type DataPaths, isRepairFile, stagingName } from './paths.js'
 import { RAW_SELECT, RawLog } from './raw.js'
 import { deleteFile, writeSnapshot } from './snapshot-file.js'
 
@@ -99,7 +99,8 @@ export class Committer {
   /** Writes all files into staging/, durably. */
   private async stage(flush: Flush): Promise<CatalogFile[]> {
     const { staging } = this.paths
-    for (const name of readdirSync(staging)) if (name.endsWith('.parquet')) deleteFile(join(staging, name))
+    // A repair under way clears away its own.
+    for (const name of readdirSync(staging)) if (name.endsWith('.parquet') && !isRepairFile(name)) deleteFile(join(staging, name))
     const writer = await this.openWriter()
     const data = flush.files.filter(file => file.rows > 0)
     const files = describeAll(flush, data)

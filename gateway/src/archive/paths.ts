@@ -62,8 +62,17 @@ export interface Partition {
 
 /** The path of a file below archive/, with `/` on every system: a Hive partition by UTC day and hour, and a name. */
 export function archivePath(partition: Partition, name: FileName): string {
-  const part = name.part === 1 ? '' : `-${name.part}`
-  return `${partitionPath(partition)}/${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${part}.parquet`
+  return `${partitionPath(partition)}/${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}${partOf(name)}.parquet`
+}
+
+/** The path of a file that a repair as of the boundary behind `entry` writes. */
+export function repairPath(partition: Partition, name: { readonly shard: number; readonly entry: number; readonly part: number }): string {
+  return `${partitionPath(partition)}/${name.shard}-repair-${padEntry(name.entry)}${partOf(name)}.parquet`
+}
+
+/** Whether a file's name, in archive/ or in staging/, is that of a repair's. */
+export function isRepairFile(name: string): boolean {
+  return /(^|\/|__)\d+-repair-\d+(-\d+)?\.parquet$/.test(name)
 }
 
 /** The path of the file that a compaction makes of others. The compaction's number is never used again, so no name is either. */
@@ -74,6 +83,10 @@ export function compactedPath(partition: Partition, name: Omit<FileName, 'part'>
 /** Whether a compaction has made the file. */
 export function isCompacted(path: string): boolean {
   return /-c\d+\.parquet$/.test(path)
+}
+
+function partOf({ part }: { readonly part: number }): string {
+  return part === 1 ? '' : `-${part}`
 }
 
 /** An hour's folder below archive/. */

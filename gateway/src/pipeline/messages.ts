@@ -1,6 +1,7 @@
 /** What crosses between the gateway's main thread and the processor's worker. */
 import type { ProcessorStats } from '../processor/processor.js'
 import type { Notice } from '../processor/state.js'
+import type { Repaired } from '../repair/repair-job.js'
 import type { Answer, Question } from './questions.js'
 
 export interface PipelineOptions {
@@ -16,6 +17,8 @@ export type ToPipeline =
   | { readonly type: 'drain'; readonly entry: number }
   /** Answer the question when everything up to `atEntry` is applied. */
   | { readonly type: 'ask'; readonly id: number; readonly atEntry: number; readonly question: Question }
+  /** Answer `repairs-settled` when no repair that was ordered is left to be made. */
+  | { readonly type: 'await-repairs' }
   | { readonly type: 'close' }
 
 export interface PipelineStats {
@@ -30,6 +33,9 @@ export interface PipelineStats {
   readonly snapshots: number
   /** Why the archive cannot be written just now; null: it can. */
   readonly archiveError: string | null
+  /** Devices' hours whose features are marked for repair; whether one is ordered and not made yet. */
+  readonly repairMarks: number
+  readonly repairing: boolean
 }
 
 export type FromPipeline =
@@ -42,4 +48,8 @@ export type FromPipeline =
   | { readonly type: 'truncate'; readonly throughEntry: number }
   | { readonly type: 'answer'; readonly id: number; readonly answer: Answer }
   | { readonly type: 'drained' }
+  | { readonly type: 'repair-progress'; readonly marks: number; readonly marksDone: number }
+  | { readonly type: 'repaired'; readonly repaired: Repaired; readonly marksLeft: number }
+  /** `error`: why the repair that is ordered could not be made so far. */
+  | { readonly type: 'repairs-settled'; readonly error: string | null }
   | { readonly type: 'closed' }

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import type { Notice } from '../processor/state.js'
+import type { Repaired } from '../repair/repair-job.js'
 import type { FromPipeline, PipelineOptions, PipelineStats, ToPipeline } from './messages.js'
 import type { Answer, Answers, Question } from './questions.js'
 
@@ -10,6 +11,8 @@ export interface PipelineEvents {
   onTruncate(throughEntry: number): void
   /** `stats` of the client are new. */
   onStats(client: PipelineClient): void
+  onRepaired?(repaired: Repaired, marksLeft: number): void
+  onRepairProgress?(progress: { readonly marks: number; readonly marksDone: number }): void
   /** The processor cannot go on. */
   onFailure(error: Error): void
 }
@@ -31,6 +34,7 @@ export class PipelineClient {
   private readonly asked = new Map<number, (answer: Answer) => void>()
   private lastAsked = 0
   private onDrained: (() => void) | null = null
+  private onRepairsSettled: ((error: string | null) => void) | null = null
   private onClosed: (() => void) | null = null
 
   private constructor(
@@ -88,6 +92,14 @@ export class PipelineClient {
     })
   }
 
+  /** Resolves when no repair that was ordered is left to be made; rejects where one fails, which stays ordered. */
+  repairsSettled(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.onRepairsSettled = error => (error === null ? resolve() : reject(new Error(error)))
+      this.post({ type: 'await-repairs' })
+    })
+  }
+
   close(): Promise<void> {
     return new Promise(resolve => {
       this.onClosed = resolve
@@ -120,6 +132,15 @@ export class PipelineClient {
         return
       case 'drained':
         this.onDrained?.()
+        return
+      case 'repair-progress':
+        this.events.onRepairProgress?.(message)
+        return
+      case 'repaired':
+        this.events.onRepaired?.(message.repaired, message.marksLeft)
+        return
+      case 'repairs-settled':
+        this.onRepairsSettled?.(message.error)
         return
       case 'closed':
         this.onClosed?.()

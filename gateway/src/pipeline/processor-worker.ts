@@ -12,6 +12,7 @@ import { Processor } from '../processor/processor.js'
 import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
 import { answer, type Question } from './questions.js'
+import { Repairs } from './repairs.js'
 
 /** Entries read from the log at a time. */
 const ENTRIES_AT_ONCE = 64
@@ -30,10 +31,14 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   const snapshot = recovered.loadNewestSnapshot()
   const processor = new Processor(eventIds, snapshot?.state ?? null)
   checkLog(log, dataDir, lastEntry, processor.entry, recovered.committedEntry)
+  const repairs = new Repairs(dataDir, post)
   const writer = new FlushWriter(
     archive,
     recovered.committedEntry,
-    written => post({ type: 'truncate', throughEntry: written.oldestNeededEntry }),
+    written => {
+      post({ type: 'truncate', throughEntry: written.oldestNeededEntry })
+      repairs.noteCommitted(written.lastEntry)
+    },
     message => post({ type: 'warning', message })
   )
   const tail = new Tail(processor)
@@ -41,7 +46,8 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   let notedMs = 0
   const postStats = () => {
     notedMs = performance.now()
-    post({ type: 'stats', stats: { processor: processor.stats(), appliedBytes, ...writer.totals } })
+    const repair = { repairMarks: repairs.marks, repairing: repairs.ordered > 0 }
+    post({ type: 'stats', stats: { processor: processor.stats(), appliedBytes, ...writer.totals, ...repair } })
   }
   post({
     type: 'open',
@@ -59,7 +65,9 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
       if (entry.frames.length > TICK_BYTES_MAX) appliedBytes += entry.frames.length
       if (flush === null) continue
       eventIds.commit(entry.ingestMs)
-      if (flush.lastEntry > recovered.committedEntry) await writer.write(flush)
+      if (flush.lastEntry <= recovered.committedEntry) continue
+      repairs.expect(flush)
+      await writer.write(flush)
     }
     const notices = processor.takeNotices()
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
@@ -70,8 +78,10 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
       postStats()
       tail.drainEntry = null
       post({ type: 'drained' })
-    } else await tail.news(STATS_MS)
+    } else if (tail.takeAwaitsRepairs()) repairs.awaitSettled()
+    else await tail.news(STATS_MS)
   }
+  await repairs.close()
   await archive.close()
   eventIds.close()
   log.close()
@@ -84,6 +94,7 @@ class Tail {
   head = 0
   drainEntry: number | null = null
   isClosed = false
+  private awaitsRepairs = false
   private wake: (() => void) | null = null
   private questions: { id: number; atEntry: number; question: Question }[] = []
 
@@ -91,6 +102,7 @@ class Tail {
     port.on('message', (message: ToPipeline) => {
       if (message.type === 'entry') this.head = message.entry
       else if (message.type === 'drain') this.drainEntry = message.entry
+      else if (message.type === 'await-repairs') this.awaitsRepairs = true
       else if (message.type === 'ask') {
         this.questions.push(message)
         this.answerDue()
@@ -106,6 +118,13 @@ class Tail {
     const due = this.questions.filter(({ atEntry }) => atEntry <= processor.entry)
     this.questions = this.questions.filter(({ atEntry }) => atEntry > processor.entry)
     for (const { id, question } of due) post({ type: 'answer', id, answer: answer(processor, question) })
+  }
+
+  /** Whether it was asked for since the last time. */
+  takeAwaitsRepairs(): boolean {
+    const { awaitsRepairs } = this
+    this.awaitsRepairs = false
+    return awaitsRepairs
   }
 
   /** Resolves at the next message, or when `ms` have passed. */

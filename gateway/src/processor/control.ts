@@ -31,13 +31,16 @@ export const controlSchema = z.discriminatedUnion('control', [
   /** The gateway stops: rows that wait go out, and the boundary lies behind this entry. */
   z.object({ control: z.literal('drain') }),
   /** Somebody has set something of a device. */
-  z.object({ control: z.literal('device'), deviceId: deviceIdSchema, settings: deviceSettingsSchema })
+  z.object({ control: z.literal('device'), deviceId: deviceIdSchema, settings: deviceSettingsSchema }),
+  /** Features that are marked for it are repaired as of the boundary behind this entry, which takes all rows that wait. */
+  z.object({ control: z.literal('repair') })
 ])
 
 export type Control =
   | { readonly control: 'start'; readonly settings: Settings; readonly profiles: readonly Profile[] }
   | { readonly control: 'drain' }
   | { readonly control: 'device'; readonly deviceId: string; readonly settings: DeviceSettings }
+  | { readonly control: 'repair' }
 
 export function encodeControl(control: Control): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(control))

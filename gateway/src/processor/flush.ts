@@ -2,6 +2,7 @@
  * What the processor hands over at a flush boundary, and the archive makes durable in one commit. Plain data: it crosses
  * from worker to worker. No I/O here.
  */
+import type { Profile } from '@tidemark/protocol'
 
 import type { FleetFlush } from './fleet.js'
 
@@ -73,11 +74,22 @@ export interface HourLedger {
   readonly late: number
 }
 
-/** An hour whose features need a repair from the archive, because a reading came later than panes are kept. */
+/** Feature rows of an hour that need a repair from the archive, because a reading came later than panes are kept. */
 export interface RepairMark {
   readonly deviceId: string
   readonly profile: string
   readonly hourMs: number
+  /** Rows as of (fromMs, throughMs]: those of the hour that the processor can no longer make, and so will never make again. */
+  readonly fromMs: number
+  readonly throughMs: number
+}
+
+/** The flush's boundary is one that a repair is to be made as of. */
+export interface RepairOrder {
+  /** Ingest time of the boundary. */
+  readonly ingestMs: number
+  /** One a name: the profiles whose features are to be computed. */
+  readonly profiles: readonly Profile[]
 }
 
 export interface Flush {
@@ -93,6 +105,8 @@ export interface Flush {
   readonly hours: readonly HourLedger[]
   readonly repairs: readonly RepairMark[]
   readonly fleet: FleetFlush
+  /** Present where a control frame asks for a repair as of this boundary. */
+  readonly repairOrder?: RepairOrder
   /** The processor's state at `lastEntry`, to be kept once the flush is committed; null: none is due. */
   readonly snapshot: Uint8Array | null
 }

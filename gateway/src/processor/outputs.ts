@@ -53,9 +53,18 @@ export class Outputs {
     if (late) hour.late++
   }
 
+  /** Rows as of (fromMs, throughMs], hour by hour. */
   markRepair(deviceId: string, profile: string, fromMs: number, throughMs: number): void {
     for (let hourMs = Math.floor(fromMs / HOUR_MS) * HOUR_MS; hourMs <= throughMs; hourMs += HOUR_MS) {
-      this.repairs.set(`${deviceId}/${profile}/${hourMs}`, { deviceId, profile, hourMs })
+      const key = `${deviceId}/${profile}/${hourMs}`
+      const known = this.repairs.get(key)
+      this.repairs.set(key, {
+        deviceId,
+        profile,
+        hourMs,
+        fromMs: Math.min(known?.fromMs ?? Number.POSITIVE_INFINITY, Math.max(fromMs, hourMs - 1)),
+        throughMs: Math.max(known?.throughMs ?? Number.NEGATIVE_INFINITY, Math.min(throughMs, hourMs + HOUR_MS - 1))
+      })
     }
   }
 

@@ -4,7 +4,7 @@
  * but through `EventIdStore`.
  *
  * A flush boundary lies between entries, and the log decides where: behind the tick that closes `flushIntervalMs` of ingest
- * time, behind `flushRows` rows, behind a drain.
+ * time, behind `flushRows` rows, behind a drain or a repair.
  */
 
 import { readFrames } from '../log/frames.js'
@@ -50,6 +50,7 @@ export class Processor {
   private readonly state: State
   private waiting: Map<string, Map<number, number>>
   private drains = false
+  private repairs = false
 
   /** From nothing, or from a snapshot that `Flush.snapshot` held. */
   constructor(eventIds: EventIdStore, snapshot: Uint8Array | null = null) {
@@ -156,6 +157,9 @@ export class Processor {
       case 'device':
         setDevice(this.state, control.deviceId, control.settings)
         return
+      case 'repair':
+        this.repairs = true
+        return
       default:
         control satisfies never
     }
@@ -223,7 +227,7 @@ export class Processor {
     const { state } = this
     const { settings, outputs, fleet } = state
     if (settings === null) return false
-    if (this.drains || this.isFull) return true
+    if (this.drains || this.repairs || this.isFull) return true
     const sinceMs = state.ingestMs - state.boundaryMs
     if (!ticked || sinceMs < settings.flushIntervalMs) return false
     return state.hasNews || fleet.hasNews || outputs.isDue(state.ingestMs, settings.smallHourWaitMs) || sinceMs >= QUIET_BOUNDARY_MS
@@ -240,8 +244,10 @@ export class Processor {
     const { state } = this
     const settings = state.settings!
     const { smallHourRows, smallHourWaitMs } = settings
-    const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all: this.drains || this.isFull })
+    const all = this.drains || this.repairs || this.isFull
+    const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all })
     const fleet = state.fleet.take(state.ingestMs, state.changed, state.outputs.waitingHours())
+    const repair = this.repairs ? { repairOrder: { ingestMs: state.ingestMs, profiles: state.featureProfiles() } } : {}
     const epochs = this.ledger()
     const firstEntry = state.boundaryEntry + 1
     state.boundaryEntry = state.entry
@@ -250,15 +256,9 @@ export class Processor {
     state.hasNews = false
     const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
     this.drains = false
-    return {
-      shard: SHARD,
-      firstEntry,
-      lastEntry: state.entry,
-      ...taken,
-      epochs,
-      fleet,
-      snapshot: snapshotIsDue ? encodeState(state) : null
-    }
+    this.repairs = false
+    const snapshot = snapshotIsDue ? encodeState(state) : null
+    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, ...repair, epochs, fleet, snapshot }
   }
 
   /** The epochs that changed, and those whose waiting rows came or went. */

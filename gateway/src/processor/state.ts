@@ -111,6 +111,19 @@ export class State {
     return Array.from(this.profiles.values(), ({ plan }) => plan.profile)
   }
 
+  /** One profile a name: the latest in force, and where none is, the latest that a device has features of. */
+  featureProfiles(): Profile[] {
+    const latest = new Map<string, Profile>()
+    const take = (profile: Profile) => {
+      const known = latest.get(profile.name)
+      if (known === undefined || profile.version > known.version) latest.set(profile.name, profile)
+    }
+    for (const profile of this.currentProfiles) take(profile)
+    for (const { features } of this.devices.values())
+      for (const { plan } of features.values()) if (!this.versions.has(plan.profile.name)) take(plan.profile)
+    return [...latest.values()]
+  }
+
   /** The plan of a profile with this very text, made where none is known. */
   planOf(profile: Profile): Plan {
     const known = this.profiles.get(`${profile.name}@${profile.version}`)
@@ -156,7 +169,7 @@ export class State {
   addToFeatures(device: Device, plan: Plan, order: Order, values: Float64Array): void {
     const features = this.featuresOf(device, plan)
     if (features === null) {
-      this.outputs.markRepair(device.deviceId, plan.profile.name, order.timeMs, order.timeMs + plan.hopMs + plan.reachMs)
+      this.outputs.markRepair(device.deviceId, plan.profile.name, order.timeMs - 1, order.timeMs + plan.hopMs + plan.reachMs)
       return
     }
     features.add(order, features.plan.digest === plan.digest ? values : arranged(values, plan, features.plan), this.sinks(device, features))

@@ -36,11 +36,18 @@ const EXACT: ReadonlySet<Aggregate> = new Set(['count', 'min', 'max', 'last'])
 export async function compareFeatures(
   connection: DuckDBConnection,
   archiveFolder: string,
-  compared: { readonly profile: Profile; readonly deviceId: string; readonly expected: readonly ExpectedRow[] }
+  compared: {
+    readonly profile: Profile
+    readonly deviceId: string
+    readonly expected: readonly ExpectedRow[]
+    /** Devices whose rows are there by right and are not looked at. */
+    readonly others?: readonly string[]
+  }
 ): Promise<FeatureComparison> {
   const { profile, deviceId } = compared
   const reference = await readReference(connection, profile, compared.expected)
-  const archived = await readLatest(connection, `${archiveFolder}/curated/${profile.name}`, profile)
+  const all = await readLatest(connection, `${archiveFolder}/curated/${profile.name}`, profile)
+  const archived = all.filter(row => !compared.others?.includes(row.deviceId))
   const judge = new Judge(profile)
   const byTime = new Map<number, ArchivedRow>()
   for (const row of archived) {

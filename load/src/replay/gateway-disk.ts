@@ -48,7 +48,9 @@ export function readGatewayDisk(dataDir: string, profile: Profile): GatewayDisk 
 
 /** Hours whose features wait for a repair from the archive, since readings came later than panes are kept. */
 export function countRepairs(dataDir: string): number {
-  return readSqlite(join(dataDir, 'catalog.sqlite'), database => Number(database.prepare('SELECT count(*) FROM repairs').pluck().get()))
+  return readSqlite(join(dataDir, 'catalog.sqlite'), database =>
+    Number(database.prepare('SELECT count(*) FROM repair_marks').pluck().get())
+  )
 }
 
 function isStaged(dataDir: string, path: string): boolean {

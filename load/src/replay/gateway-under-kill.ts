@@ -148,7 +148,7 @@ export class GatewayUnderKill {
 }
 
 /** Of the line that says that the gateway serves; null for others. */
-function readyPort(line: string): number | null {
+export function readyPort(line: string): number | null {
   try {
     const { msg, mqtt } = JSON.parse(line) as { msg?: unknown; mqtt?: unknown }
     return msg === 'ready' && typeof mqtt === 'string' ? Number(mqtt.slice(mqtt.lastIndexOf(':') + 1)) : null

@@ -88,7 +88,8 @@ export async function verifyReplay(options: VerifyOptions): Promise<Verified> {
   }
 }
 
-function findProfile(name: string, file: string | undefined): Profile {
+/** Throws a `UsageError` where there is no such profile. */
+export function findProfile(name: string, file: string | undefined): Profile {
   const profile = file === undefined ? BUILT_IN_PROFILES.find(candidate => candidate.name === name) : readProfile(file)
   if (profile === undefined) {
     const known = BUILT_IN_PROFILES.map(candidate => candidate.name).join(', ')
@@ -116,7 +117,8 @@ function readProfile(path: string): Profile {
   }
 }
 
-function makeFolder(keep: string | undefined): string {
+/** A temporary folder, or the one that is to be kept, which must be new or empty. */
+export function makeFolder(keep: string | undefined): string {
   if (keep === undefined) return mkdtempSync(join(tmpdir(), 'tidemark-replay-'))
   const folder = resolve(keep)
   if (existsSync(folder) && readdirSync(folder).length > 0) throw new UsageError(`${folder} is not empty: give --keep a new folder`)

@@ -109,7 +109,7 @@ test('raw holds every frame of the entries, byte for byte, by hour of ingest tim
 
 test('the catalog adds up hours, replaces epochs and keeps each repair once', async () => {
   const { committer, catalog } = fresh()
-  const repair = { deviceId: 'pump-7', profile: 'water-loop', hourMs: NOON_MS }
+  const repair = { deviceId: 'pump-7', profile: 'water-loop', hourMs: NOON_MS, fromMs: NOON_MS - 1, throughMs: NOON_MS + 60_000 }
   const hour = { profile: 'water-loop', hourMs: NOON_MS, archived: 10, late: 1 }
   await committer.write(tenth(0, { epochs: [epochLedger('pump-7', 77, { archived: 10, missing: 2 })], hours: [hour], repairs: [repair] }))
   await committer.write(tenth(1, { epochs: [epochLedger('pump-7', 77, { archived: 20 })], hours: [hour], repairs: [repair] }))

@@ -2,8 +2,10 @@
 import { type Profile, ROTATING_MACHINE, WATER_LOOP } from '@tidemark/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { RepairMark } from '../../../gateway/src/processor/flush.js'
 import { type Delivery, deliveries, play, type StreamOptions } from '../../kit/arbitrary-stream.js'
 import { EVERYTHING, expectFeatures, expectRevisionsInOrder } from '../../kit/expect-features.js'
+import type { Row } from '../../kit/flush-rows.js'
 import { at, type Timeline, timeline } from '../../kit/timeline.js'
 
 const HOUR_MS = 3_600_000
@@ -22,6 +24,18 @@ function played(profile: Profile, all: readonly Delivery[], gapTimeoutMs: number
   return t
 }
 
+/** The rows that were made behind the boundary that brought a mark for them. (Rows of small hours may only be written behind it.) */
+function madeAgain(t: Timeline): Row[] {
+  const marks: (RepairMark & { boundaryMs: number })[] = []
+  for (const { lastEntry, repairs } of t.flushes)
+    for (const mark of repairs) marks.push({ ...mark, boundaryMs: t.entries[lastEntry - 1].ingestMs })
+  return t
+    .features()
+    .filter(({ as_of, known_at }) =>
+      marks.some(mark => mark.fromMs < (as_of as number) && (as_of as number) <= mark.throughMs && (known_at as number) > mark.boundaryMs)
+    )
+}
+
 describe.each([ROTATING_MACHINE, WATER_LOOP, EVERYTHING])('the features of $name', profile => {
   test('are those of all readings, where none comes later than corrections are made', () => {
     fc.assert(
@@ -36,13 +50,15 @@ describe.each([ROTATING_MACHINE, WATER_LOOP, EVERYTHING])('the features of $name
     )
   })
 
-  test('are those of all readings, or their hours are marked for repair, however late readings come', () => {
+  test('are those of all readings, or exactly they are marked for repair, however late readings come', () => {
     fc.assert(
       fc.property(deliveries(profile, BEYOND), all => {
         const t = played(profile, all, 60_000)
-        const marked = new Set(t.flushes.flatMap(({ repairs }) => repairs.map(({ hourMs }) => hourMs)))
-        expectFeatures(profile, t.readings(), t.latestFeatures(), asOfMs => marked.has(Math.floor(asOfMs / HOUR_MS) * HOUR_MS))
+        const marks = t.flushes.flatMap(({ repairs }) => repairs)
+        const isMarked = (asOfMs: number) => marks.some(({ fromMs, throughMs }) => fromMs < asOfMs && asOfMs <= throughMs)
+        expectFeatures(profile, t.readings(), t.latestFeatures(), isMarked)
         expectRevisionsInOrder(t.features())
+        expect(madeAgain(t), 'a row that is marked is never made by the processor again').toEqual([])
       }),
       { numRuns: 150 }
     )
