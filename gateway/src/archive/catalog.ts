@@ -156,6 +156,11 @@ export class Catalog {
     return this.database.prepare(sql).all(layer === undefined ? {} : { layer }) as CatalogFile[]
   }
 
+  /** Whether a repair is ordered and not made yet. */
+  hasRepairJobs(): boolean {
+    return this.database.prepare('SELECT 1 FROM repair_jobs LIMIT 1').get() !== undefined
+  }
+
   /** By device and epoch. */
   epochs(): EpochLedger[] {
     return this.database.prepare(`SELECT ${EPOCH_COLUMNS} FROM epochs ORDER BY device_id, epoch`).all() as EpochLedger[]

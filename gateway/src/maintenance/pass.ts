@@ -150,6 +150,7 @@ class Pass {
 
   /** Until nothing is worth a merge any more: what is merged can fall into a tier that is full now. */
   private async compact(): Promise<void> {
+    if (this.context.catalog.hasRepairJobs()) return // a repair reads the files as they were at its boundary
     for (;;) {
       const merges = await this.plan()
       this.plannedBytes += bytesOf(merges.flat())
