@@ -38,6 +38,9 @@ export class Device {
   /** Uptime at which its last message came, ms. */
   lastSeenMs: number
   idle: boolean
+  /** The epoch that was noted as changed last, and in which boundary's count: most messages change the same one again. */
+  notedEpoch = -1
+  notedIn = -1
   readonly opaque: OpaqueCounts
   /** By profile name. */
   readonly features = new Map<string, Features>()

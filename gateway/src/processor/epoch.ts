@@ -79,6 +79,19 @@ export class Epoch {
     this.shed = new ShedSeqs(snapshot?.shed)
   }
 
+  /**
+   * Whether the seq, and those behind it, come in order: nothing above was seen, nothing was shed, and that the device holds
+   * nothing below `oldestHeldSeq` settles nothing.
+   */
+  isNextInOrder(seq: number, oldestHeldSeq: number): boolean {
+    return seq === this.settledThrough + 1 && oldestHeldSeq <= seq && this.ahead.length === 0 && this.shed.size === 0
+  }
+
+  /** Marks the seqs up to `last` as seen; the first of them was the next in order. Their event times are to be noted. */
+  seeThrough(last: number): void {
+    this.settledThrough = last
+  }
+
   /** Judges a reading's event ID; changes nothing. `eventTimeMs` is NaN where it cannot be read. */
   sight(seq: number, eventTimeMs: number): Sight {
     if (this.shed.has(seq)) return 'shed'

@@ -11,10 +11,7 @@ import { type Judgement, judgeColumns, judgeEventTime } from './validate.js'
 const NO_TIME = Number.NEGATIVE_INFINITY
 
 export function ingestBatch(state: State, message: Message): void {
-  const batch = decodeBatch(message.payload, (name, version) => {
-    const known = state.profile(name, version)
-    return typeof known === 'string' ? known : known.plan.profile
-  })
+  const batch = decodeBatch(message.payload, state.findProfile)
   if (batch === null) {
     refuseMessage(state, message)
     return

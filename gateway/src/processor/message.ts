@@ -92,7 +92,7 @@ export function archive(
   putMetrics(rows)
   if (reading.extra !== null) rows.putString(layout.columns.length - 1, reading.extra)
   rows.endRow()
-  state.outputs.countReading(plan.profile.name, reading.eventTimeMs, reading.late)
+  state.outputs.countReadings(rows, 1, reading.late ? 1 : 0)
   state.counters.archived++
   if (reading.late) state.counters.late++
 }

@@ -7,7 +7,7 @@
  * time, behind `flushRows` rows, behind a drain.
  */
 
-import { readFrames } from '../log/frames.js'
+import { FrameCursor } from '../log/frames.js'
 import type { LogEntry } from '../log/schema.js'
 import { decodeControl } from './control.js'
 import type { Device } from './device.js'
@@ -15,6 +15,8 @@ import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
 import type { EpochLedger, Flush } from './flush.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
+import { ingestPlain } from './ingest-plain.js'
+import type { Message } from './message.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { decodeState, encodeState } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
@@ -68,9 +70,8 @@ export class Processor {
     if (state.boundaryMs === 0) state.boundaryMs = ingestMs
     let ticked = false
     let frameIndex = 0
-    for (const { kind, deviceId, payload } of readFrames(frames)) {
-      const message = { deviceId, frameIndex, payload, payloadKept: false }
-      frameIndex++
+    for (const cursor = new FrameCursor(frames); cursor.next(); frameIndex++) {
+      const { kind } = cursor
       if (kind === 'tick') {
         const { rows } = state.outputs
         this.tick()
@@ -79,12 +80,15 @@ export class Processor {
         continue
       }
       state.hasNews = true
-      if (kind === 'control') this.control(payload)
-      else {
-        state.counters.messages++
-        if (kind === 'batch') ingestBatch(state, { ...message, kind })
-        else if (kind === 'json') ingestJson(state, { ...message, kind })
+      if (kind === 'control') {
+        this.control(cursor.payload)
+        continue
       }
+      state.counters.messages++
+      if (kind === 'status' || (kind === 'batch' && ingestPlain(state, cursor))) continue
+      const message: Message = { kind, deviceId: cursor.deviceId, frameIndex, payload: cursor.payload, payloadKept: false }
+      if (kind === 'batch') ingestBatch(state, message)
+      else ingestJson(state, message)
     }
     return this.isBoundary(ticked) ? this.flush() : null
   }
