@@ -74,7 +74,7 @@ function measureAll({ only, devices, rounds, minutes }: Options, folder: string,
       measured.speeds.push(speed)
       print(
         `${batchReadings} a batch`.padEnd(14) +
-          `${thousands(speed.readingsPerSecond)} readings/s (target ${thousands(target)}), ${speed.cpuSecondsPerMillion.toFixed(2)} CPU s/million, ` +
+          `${thousands(speed.readingsPerSecond)} readings/s (target ${thousands(target)}), ${thousands(speed.readingsPerCpuSecond)} a CPU second, ` +
           `${thousands(speed.featureRows)} feature rows, longest boundary ${speed.boundaryMsMax.toFixed(0)} ms`
       )
     }

@@ -16,7 +16,9 @@ export interface Frame {
 }
 
 const KIND_CODES: Record<FrameKind, number> = { batch: 1, json: 2, status: 3, tick: 16, control: 17, requeue: 18 }
-const KINDS = new Map<number, FrameKind>(Object.entries(KIND_CODES).map(([kind, code]) => [code, kind as FrameKind]))
+/** By code. */
+const KINDS: (FrameKind | undefined)[] = []
+for (const [kind, code] of Object.entries(KIND_CODES)) KINDS[code] = kind as FrameKind
 const HEAD_BYTES = 6
 
 /** How many bytes the frame takes in an entry. */
@@ -35,17 +37,48 @@ export function writeFrame(into: Buffer, at: number, kind: FrameKind, deviceId: 
   return behindId + 4 + payload.length
 }
 
+/** Walks the frames of an entry without making an object of each. `kind` and the rest tell of the frame that `next` has come to. */
+export class FrameCursor {
+  kind: FrameKind = 'tick'
+  /** The device ID lies in `bytes` at [idStart, idEnd), the payload at [payloadStart, payloadEnd). */
+  idStart = 0
+  idEnd = 0
+  payloadStart = 0
+  payloadEnd = 0
+
+  constructor(readonly bytes: Uint8Array) {}
+
+  /** Whether there is one more. Throws where the bytes are no entry: the log was damaged. */
+  next(): boolean {
+    const { bytes, payloadEnd: at } = this
+    if (at === bytes.length) return false
+    const kind = KINDS[bytes[at]]
+    const behindId = at + 2 + bytes[at + 1]
+    const payloadStart = behindId + 4
+    const payloadBytes = bytes[behindId] + bytes[behindId + 1] * 0x100 + bytes[behindId + 2] * 0x1_0000 + bytes[behindId + 3] * 0x100_0000
+    if (kind === undefined || !(payloadStart + payloadBytes <= bytes.length))
+      throw new Error(`the log holds an entry that is no list of frames (byte ${at} of ${bytes.length})`)
+    this.kind = kind
+    this.idStart = at + 2
+    this.idEnd = behindId
+    this.payloadStart = payloadStart
+    this.payloadEnd = payloadStart + payloadBytes
+    return true
+  }
+
+  get deviceId(): string {
+    const { buffer, byteOffset } = this.bytes
+    return Buffer.from(buffer, byteOffset + this.idStart, this.idEnd - this.idStart).toString('latin1')
+  }
+
+  /** A view into the entry: copy it to keep it. */
+  get payload(): Uint8Array {
+    return this.bytes.subarray(this.payloadStart, this.payloadEnd)
+  }
+}
+
 /** The frames of an entry, in order. Throws where the bytes are no entry: the log was damaged. */
 export function* readFrames(entry: Uint8Array): Generator<Frame> {
-  const bytes = Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength)
-  let at = 0
-  while (at < bytes.length) {
-    const kind = KINDS.get(bytes[at])
-    const behindId = at + 2 + bytes[at + 1]
-    const end = behindId + 4 <= bytes.length ? behindId + 4 + bytes.readUInt32LE(behindId) : Number.POSITIVE_INFINITY
-    if (kind === undefined || end > bytes.length)
-      throw new Error(`the log holds an entry that is no list of frames (byte ${at} of ${bytes.length})`)
-    yield { kind, deviceId: bytes.toString('latin1', at + 2, behindId), payload: entry.subarray(behindId + 4, end) }
-    at = end
-  }
+  const cursor = new FrameCursor(entry)
+  while (cursor.next()) yield { kind: cursor.kind, deviceId: cursor.deviceId, payload: cursor.payload }
 }

@@ -1,5 +1,6 @@
 /** What is remembered of one device: its epochs, its watermark, its features. */
-import { Epoch, type EpochSnapshot } from './epoch.js'
+import { Epoch } from './epoch.js'
+import type { EpochSnapshot } from './epoch-snapshot.js'
 import type { Features } from './features.js'
 import { newRegistration, type Registration } from './registry.js'
 
@@ -41,6 +42,9 @@ export class Device {
   lastSeenMs: number
   idle: boolean
   readonly registration: Registration
+  /** The epoch that was noted as changed last, and in which boundary's count: most messages change the same one again. */
+  notedEpoch = -1
+  notedIn = -1
   readonly opaque: OpaqueCounts
   /** By profile name. */
   readonly features = new Map<string, Features>()

@@ -9,6 +9,7 @@
  * seq does not change what became of it. Knows no values, no time but event times and the age of gaps.
  */
 import type { Tombstone } from '@tidemark/protocol'
+import type { EpochCounts, EpochSnapshot } from './epoch-snapshot.js'
 import { holds, type Interval, indexFor, removeSeq, removeThrough } from './intervals.js'
 import { ShedSeqs } from './shed.js'
 import {
@@ -31,31 +32,6 @@ export const SHED_PIECES_MAX = 1024
 
 /** What a seq is on arrival. `reused`: seen, but this is another reading under the same event ID. */
 export type Sight = 'new' | 'duplicate' | 'reused' | 'shed' | 'fragmented'
-
-export interface EpochCounts {
-  archived: number
-  quarantined: number
-  shed: number
-  missing: number
-  duplicates: number
-  late: number
-}
-
-export interface EpochSnapshot {
-  epoch: number
-  settledThrough: number
-  blurredThrough: number
-  highestSampledSeq: number
-  latestEventTimeMs: number
-  endOfStreamSeq: number | null
-  ahead: Ahead[]
-  missing: SpannedInterval[]
-  settledMs: number
-  reportedThrough: number
-  reportedCount: number
-  shed: { firstSeq: number; lastSeq: number; keepEvery: number }[]
-  counts: EpochCounts
-}
 
 export class Epoch {
   readonly epoch: number
@@ -93,6 +69,21 @@ export class Epoch {
     this.reportedThrough = snapshot?.reportedThrough ?? 0
     this.reportedCount = snapshot?.reportedCount ?? 0
     this.shed = new ShedSeqs(snapshot?.shed)
+  }
+
+  /**
+   * Whether the seq, and those behind it, come in order: nothing above was seen, nothing was shed, and that the device holds
+   * nothing below `oldestHeldSeq` settles nothing.
+   */
+  isNextInOrder(seq: number, oldestHeldSeq: number): boolean {
+    return seq === this.settledThrough + 1 && oldestHeldSeq <= seq && this.ahead.length === 0 && this.shed.size === 0
+  }
+
+  /** Marks the seqs up to `last` as seen; the first of them was the next in order. Their event times are to be noted. */
+  seeThrough(last: number, latestEventTimeMs: number): void {
+    this.settledThrough = last
+    this.noteEventTime(latestEventTimeMs)
+    this.noteSettled(latestEventTimeMs)
   }
 
   /** Judges a reading's event ID; changes nothing. `eventTimeMs` is NaN where it cannot be read. */

@@ -48,11 +48,11 @@ export class HourCounts {
   private readonly places = new Map<string, number>()
   private counts = emptyCounts(0)
 
-  /** Counts a reading, where its event time says an hour. */
-  add(name: CountName, deviceId: string, profile: string, eventTimeMs: number, ingestMs: number): void {
+  /** Counts readings of the hour that the event time says, where it says one. */
+  add(name: CountName, deviceId: string, profile: string, eventTimeMs: number, ingestMs: number, readings = 1): void {
     if (!isPlausible(eventTimeMs, ingestMs)) return
     const place = this.placeOf(deviceId, profile, hourOf(eventTimeMs)) // first: it may make the columns anew
-    this.counts[name][place]++
+    this.counts[name][place] += readings
   }
 
   /** Takes back what was counted when a reading was quarantined at `quarantinedMs`: a requeue has given it another fate. */

@@ -35,10 +35,7 @@ export function ingestBatch(state: State, message: Message): void {
 }
 
 export function readBatch(state: State, message: Message): Batch | null {
-  return decodeBatch(message.payload, (name, version) => {
-    const known = state.profile(name, version)
-    return typeof known === 'string' ? known : known.plan.profile
-  })
+  return decodeBatch(message.payload, state.findProfile)
 }
 
 /** Lets `ingest` take readings of the batch, and then does what follows from them. */

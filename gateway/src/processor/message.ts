@@ -94,7 +94,7 @@ export function archive(
   putMetrics(rows)
   if (reading.extra !== null) rows.putString(layout.columns.length - 1, reading.extra)
   rows.endRow()
-  state.outputs.countReading(plan.profile.name, reading.eventTimeMs, reading.late)
+  state.outputs.countReadings(rows, 1, reading.late ? 1 : 0)
   state.counters.archived++
   const { hours } = state.fleet
   hours.add('received', device.deviceId, plan.profile.name, reading.eventTimeMs, state.ingestMs)

@@ -6,7 +6,7 @@
 import type { WaitingHour } from './fleet.js'
 import type { FileRows, HourLedger, RepairMark } from './flush.js'
 import { READING } from './layouts.js'
-import { type RowLayout, Rows, type RowsSnapshot } from './rows.js'
+import { type HourTally, type RowLayout, Rows, type RowsSnapshot } from './rows.js'
 
 const HOUR_MS = 3_600_000
 
@@ -25,11 +25,16 @@ export class Outputs {
   rows = 0
   payloadBytes = 0
   private readonly pending = new Map<string, Rows>()
-  private readonly hours = new Map<string, { profile: string; hourMs: number; archived: number; late: number }>()
+  /** The rows that each layout wrote to last. */
+  private readonly recent = new Map<RowLayout, Rows>()
+  private readonly hours = new Map<string, HourTally>()
   private readonly repairs = new Map<string, RepairMark>()
 
-  /** The rows of the layout's layer and the hour that holds `timeMs`, to write one more into. */
-  rowsFor(layout: RowLayout, timeMs: number, ingestMs: number): Rows {
+  /** The rows of the layout's layer and the hour that holds `timeMs`, to write `count` more into. */
+  rowsFor(layout: RowLayout, timeMs: number, ingestMs: number, count = 1): Rows {
+    this.rows += count
+    const recent = this.recent.get(layout)
+    if (recent !== undefined && timeMs >= recent.hourMs && timeMs < recent.hourMs + HOUR_MS) return recent
     const hourMs = Math.floor(timeMs / HOUR_MS) * HOUR_MS
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
@@ -37,20 +42,22 @@ export class Outputs {
       rows = new Rows(layout, hourMs, ingestMs)
       this.pending.set(key, rows)
     }
-    this.rows++
+    this.recent.set(layout, rows)
     return rows
   }
 
-  countReading(profile: string, eventTimeMs: number, late: boolean): void {
-    const hourMs = Math.floor(eventTimeMs / HOUR_MS) * HOUR_MS
+  /** Counts readings that were written into the rows. */
+  countReadings(rows: Rows, archived: number, late: number): void {
+    rows.tally ??= this.tallyOf(rows.layout.profile!, rows.hourMs)
+    rows.tally.archived += archived
+    rows.tally.late += late
+  }
+
+  private tallyOf(profile: string, hourMs: number): HourTally {
     const key = `${profile}/${hourMs}`
-    let hour = this.hours.get(key)
-    if (hour === undefined) {
-      hour = { profile, hourMs, archived: 0, late: 0 }
-      this.hours.set(key, hour)
-    }
-    hour.archived++
-    if (late) hour.late++
+    const tally = this.hours.get(key) ?? { profile, hourMs, archived: 0, late: 0 }
+    this.hours.set(key, tally)
+    return tally
   }
 
   /** Rows as of (fromMs, throughMs], hour by hour. */
@@ -96,6 +103,8 @@ export class Outputs {
     const repairs = [...this.repairs.values()]
     this.hours.clear()
     this.repairs.clear()
+    this.recent.clear()
+    for (const rows of this.pending.values()) rows.tally = null
     return { files, strings, hours, repairs }
   }
 

@@ -7,7 +7,7 @@
  * time, behind `flushRows` rows, behind a drain or a repair.
  */
 
-import { readFrames } from '../log/frames.js'
+import { FrameCursor } from '../log/frames.js'
 import type { LogEntry } from '../log/schema.js'
 import { decodeControl } from './control.js'
 import type { Device } from './device.js'
@@ -16,6 +16,7 @@ import type { EpochLedger, Flush } from './flush.js'
 import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
+import { ingestPlain } from './ingest-plain.js'
 import { ingestRequeue } from './ingest-requeue.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
@@ -72,9 +73,8 @@ export class Processor {
     if (state.boundaryMs === 0) state.boundaryMs = ingestMs
     let ticked = false
     let frameIndex = 0
-    for (const { kind, deviceId, payload } of readFrames(frames)) {
-      const message = { deviceId, frameIndex, payload, payloadKept: false }
-      frameIndex++
+    for (const cursor = new FrameCursor(frames); cursor.next(); frameIndex++) {
+      const { kind } = cursor
       if (kind === 'tick') {
         const { rows } = state.outputs
         this.tick()
@@ -83,14 +83,18 @@ export class Processor {
         continue
       }
       state.hasNews = true
-      if (kind === 'control') this.control(payload)
-      else if (kind === 'requeue') ingestRequeue(state, message)
-      else {
-        state.counters.messages++
-        if (kind === 'batch') ingestBatch(state, { ...message, kind })
-        else if (kind === 'json') ingestJson(state, { ...message, kind })
-        else ingestStatus(state, deviceId, payload)
+      if (kind === 'control') {
+        this.control(cursor.payload)
+        continue
       }
+      if (kind !== 'requeue') state.counters.messages++
+      if (kind === 'batch' && ingestPlain(state, cursor)) continue
+      const { deviceId, payload } = cursor
+      const message = { deviceId, frameIndex, payload, payloadKept: false }
+      if (kind === 'requeue') ingestRequeue(state, message)
+      else if (kind === 'status') ingestStatus(state, deviceId, payload)
+      else if (kind === 'batch') ingestBatch(state, { ...message, kind })
+      else ingestJson(state, { ...message, kind })
     }
     return this.isBoundary(ticked) ? this.flush() : null
   }

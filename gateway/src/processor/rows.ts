@@ -22,6 +22,14 @@ export interface RowLayout {
   readonly sortBy: readonly string[]
 }
 
+/** A ledger of an hour on its way. */
+export interface HourTally {
+  readonly profile: string
+  readonly hourMs: number
+  archived: number
+  late: number
+}
+
 export interface RowsSnapshot {
   readonly layout: RowLayout
   readonly hourMs: number
@@ -42,6 +50,8 @@ export class Rows {
   count = 0
   /** Of what `putBytes` wrote. */
   payloadBytes = 0
+  /** Where readings of this profile and hour are counted; null until the first one since the last boundary. */
+  tally: HourTally | null = null
   readonly strings: string[] = []
   private capacity = 0
   private readonly stringIndex = new Map<string, number>()
@@ -89,12 +99,36 @@ export class Rows {
 
   putString(column: number, text: string): void {
     if (this.count === this.capacity) this.grow()
+    this.indices[column][this.count] = this.indexOf(text)
+  }
+
+  /** The place of the text in the dictionary. */
+  indexOf(text: string): number {
     let index = this.stringIndex.get(text)
     if (index === undefined) {
       index = this.strings.push(text) - 1
       this.stringIndex.set(text, index)
     }
-    this.indices[column][this.count] = index
+    return index
+  }
+
+  /** Makes room for `count` more rows, whose cells may then be written by column, from `this.count` on; `endRows` ends them. */
+  reserve(count: number): void {
+    while (this.count + count > this.capacity) this.grow()
+  }
+
+  /** The cells of a number column; of no use once a row is added or reserved. */
+  numbersOf(column: number): Float64Array {
+    return this.numbers[column]
+  }
+
+  /** The cells of a string column, as places in the dictionary. */
+  indicesOf(column: number): Int32Array {
+    return this.indices[column]
+  }
+
+  endRows(count: number): void {
+    this.count += count
   }
 
   putBytes(column: number, bytes: Uint8Array): void {

@@ -1,7 +1,8 @@
 /** All that the processor remembers between entries. A function of the log, and of nothing else. */
-import { type Profile, profileDigest } from '@tidemark/protocol'
+import { PlainBatch, type Profile, type ProfileLookup, profileDigest } from '@tidemark/protocol'
 import type { Settings } from './control.js'
 import { Device, FEATURES_MAX } from './device.js'
+import { asciiText, DeviceLookup } from './device-lookup.js'
 import type { Epoch } from './epoch.js'
 import type { EventIdStore } from './event-ids.js'
 import { type Plan, planFeatures } from './feature-plan.js'
@@ -11,6 +12,7 @@ import { Fleet } from './fleet.js'
 import { readingsLayout } from './layouts.js'
 import { Outputs } from './outputs.js'
 import type { Order } from './panes.js'
+import { type PlainRules, plainRules } from './plain-rules.js'
 import { NO_REQUEUE, type RequeueMark } from './requeue.js'
 import type { RowLayout } from './rows.js'
 
@@ -31,6 +33,7 @@ export interface Counters {
 export interface KnownProfile {
   readonly plan: Plan
   readonly layout: RowLayout
+  readonly rules: PlainRules
 }
 
 /** A device must take a new epoch: its seqs collide with others seen before. */
@@ -60,6 +63,7 @@ export class State {
   /** Ingest time of the last tick, or of the start; NaN before the first. */
   tickedMs = Number.NaN
   readonly devices = new Map<string, Device>()
+  private readonly byIdBytes = new DeviceLookup()
   readonly outputs = new Outputs()
   readonly fleet = new Fleet()
   readonly featureRows = new FeatureRowWriter(this.outputs)
@@ -86,8 +90,16 @@ export class State {
   /** By device and epoch. */
   readonly notices = new Map<string, Notice>()
   readonly eventIds: EventIdStore
+  /** The plain batch read last. */
+  readonly plain = new PlainBatch()
+  readonly findProfile: ProfileLookup = (name, version) => {
+    const known = this.profile(name, version)
+    return typeof known === 'string' ? known : known.plan.profile
+  }
   private readonly profiles = new Map<string, KnownProfile>()
   private readonly versions = new Map<string, number>()
+  /** The profile that was asked for last, version and all. */
+  private recent: KnownProfile | null = null
 
   constructor(eventIds: EventIdStore) {
     this.eventIds = eventIds
@@ -97,11 +109,12 @@ export class State {
     const known = new Map(this.profiles)
     this.profiles.clear()
     this.versions.clear()
+    this.recent = null
     for (const profile of profiles) {
       const key = `${profile.name}@${profile.version}`
       const same = known.get(key)
       const isSame = same?.plan.digest === profileDigest(profile)
-      this.profiles.set(key, isSame ? same : { plan: planFeatures(profile), layout: readingsLayout(profile) })
+      this.profiles.set(key, isSame ? same : { plan: planFeatures(profile), layout: readingsLayout(profile), rules: plainRules(profile) })
       this.versions.set(profile.name, Math.max(profile.version, this.versions.get(profile.name) ?? 0))
     }
   }
@@ -132,8 +145,12 @@ export class State {
 
   /** The profile; its latest version where none is named. */
   profile(name: string, version = this.versions.get(name)): KnownProfile | 'unknown-profile' | 'unknown-profile-version' {
+    const recent = this.recent?.plan.profile
+    if (recent !== undefined && recent.name === name && recent.version === version) return this.recent!
     if (version === undefined || !this.versions.has(name)) return 'unknown-profile'
-    return this.profiles.get(`${name}@${version}`) ?? 'unknown-profile-version'
+    const known = this.profiles.get(`${name}@${version}`)
+    if (known !== undefined) this.recent = known
+    return known ?? 'unknown-profile-version'
   }
 
   /** The device, made where it is new; null where there are as many as the settings allow. */
@@ -143,6 +160,19 @@ export class State {
       if (!this.hasRoom) return null
       device = this.addDevice(deviceId)
     }
+    return this.touch(device)
+  }
+
+  /** The same, by the ID's bytes in an entry. */
+  touchDeviceAt(entry: Uint8Array, idStart: number, idEnd: number): Device | null {
+    const known = this.byIdBytes.find(entry, idStart, idEnd)
+    if (known !== undefined) return this.touch(known)
+    const device = this.touchDevice(asciiText(entry, idStart, idEnd))
+    if (device !== null) this.byIdBytes.add(device)
+    return device
+  }
+
+  private touch(device: Device): Device {
     device.lastSeenMs = this.uptimeMs
     device.idle = false
     device.registration.seenMs = this.ingestMs
@@ -217,6 +247,9 @@ export class State {
   }
 
   noteChanged(device: Device, epoch: number): void {
+    if (device.notedEpoch === epoch && device.notedIn === this.boundaries) return
+    device.notedEpoch = epoch
+    device.notedIn = this.boundaries
     const epochs = this.changed.get(device)
     if (epochs === undefined) this.changed.set(device, new Set([epoch]))
     else epochs.add(epoch)

@@ -10,8 +10,8 @@ export interface Speed {
   readonly bytesPerReading: number
   /** The median of the rounds. */
   readonly readingsPerSecond: number
-  /** CPU seconds a million readings, garbage collection and SQLite included. */
-  readonly cpuSecondsPerMillion: number
+  /** The same by CPU time, garbage collection and SQLite included: what others on the machine do does not count. */
+  readonly readingsPerCpuSecond: number
   readonly boundaryMsMax: number
 }
 
@@ -48,7 +48,7 @@ export function measureSpeed({ path, devices, batchReadings, batchesPerDevice, r
     featureRows,
     bytesPerReading: bytes / readings,
     readingsPerSecond: median(applied.map(({ ms }) => (readings / ms) * 1000)),
-    cpuSecondsPerMillion: median(applied.map(({ cpuMs }) => (cpuMs * 1000) / readings)),
+    readingsPerCpuSecond: median(applied.map(({ cpuMs }) => (readings / cpuMs) * 1000)),
     boundaryMsMax: median(applied.map(({ boundaryMsMax }) => boundaryMsMax))
   }
 }
