@@ -216,7 +216,11 @@ export class MqttPublisher {
     crashPoint('puback')
     this.link.succeeded()
     this.refusals.acked(id)
-    this.acked.push(...this.window.ack(id))
+    this.deleteLater(this.window.ack(id))
+  }
+
+  private deleteLater(settled: readonly Flight<Cargo>[]): void {
+    this.acked.push(...settled)
     this.deletion ??= setImmediate(() => this.delete())
   }
 
@@ -284,7 +288,7 @@ export class MqttPublisher {
       this.writeFailed(error)
       return
     }
-    this.window.remove(id)
+    this.deleteLater(this.window.remove(id)) // what was acked behind it
     this.refusals.clear()
     this.options.freed()
   }

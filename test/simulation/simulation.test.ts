@@ -33,6 +33,15 @@ describe('no promise is broken, whatever fails', () => {
   })
 })
 
+describe('what a seed has found stays fixed', () => {
+  test.each([
+    ['batches acked behind a refused one that was shed were held until the next PUBACK, for ever when the window was full', 538],
+    ['the same, behind a refused reading of a device that kept crashing', 3115]
+  ])('%s (seed %i)', (_, seed) => {
+    expect(simulate(seed).violations).toEqual([])
+  })
+})
+
 describe('a seed', () => {
   test.each([3, 17, 101])('reproduces its run to the byte: %i', seed => {
     expect(simulate(seed)).toEqual(simulate(seed))

@@ -83,8 +83,7 @@ export class InFlightWindow<C> {
     const flight = this.flights.find(f => f.id === id)
     if (flight?.state !== 'sent') return [] // of a connection that is gone
     flight.state = 'acked'
-    const firstUnacked = this.flights.findIndex(f => f.state !== 'acked')
-    return this.flights.splice(0, firstUnacked < 0 ? this.flights.length : firstUnacked)
+    return this.takeSettled()
   }
 
   /** The connection is gone: nobody will ack what was sent on it. */
@@ -105,10 +104,19 @@ export class InFlightWindow<C> {
     this.flights.splice(at, 1, head, tail)
   }
 
-  /** Takes a waiting flight out: its readings were shed, or are identified anew. */
-  remove(id: number): void {
+  /**
+   * Takes a waiting flight out: its readings were shed, or are identified anew. Returns the flights that this settles, as `ack`
+   * does: those that were acked behind it.
+   */
+  remove(id: number): Flight<C>[] {
     const at = this.flights.findIndex(f => f.id === id)
     if (this.flights[at]?.state !== 'waiting') throw new Error(`flight ${id} is not waiting`)
     this.flights.splice(at, 1)
+    return this.takeSettled()
+  }
+
+  private takeSettled(): Flight<C>[] {
+    const firstUnacked = this.flights.findIndex(f => f.state !== 'acked')
+    return this.flights.splice(0, firstUnacked < 0 ? this.flights.length : firstUnacked)
   }
 }

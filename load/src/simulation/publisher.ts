@@ -174,11 +174,15 @@ export class SimulatedPublisher {
   }
 
   private puback(id: number): void {
-    const { crashPoint, scheduler, life } = this.options
-    crashPoint('puback')
+    this.options.crashPoint('puback')
     this.attempt = 0
     this.refusals.acked(id)
-    this.acked.push(...this.window.ack(id))
+    this.deleteLater(this.window.ack(id))
+  }
+
+  private deleteLater(settled: readonly Flight<Cargo>[]): void {
+    const { scheduler, life } = this.options
+    this.acked.push(...settled)
     if (this.deletionIsDue) return
     this.deletionIsDue = true
     scheduler.after(0, life, 'delete', () => this.delete())
@@ -221,7 +225,7 @@ export class SimulatedPublisher {
     }
     this.delete()
     this.options.shed(this.options.buffer.shed(span, 'refused'))
-    this.window.remove(id)
+    this.deleteLater(this.window.remove(id))
     this.refusals.clear()
   }
 

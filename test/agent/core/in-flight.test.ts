@@ -100,6 +100,22 @@ class Halve implements fc.Command<Model, Real> {
   toString = () => 'halve()'
 }
 
+class Remove implements fc.Command<Model, Real> {
+  check = (model: Model) => model.batches.some(batch => batch.state === 'waiting')
+  run(model: Model, window: Real) {
+    const before = model.settledUpTo
+    model.batches.splice(
+      model.batches.findIndex(batch => batch.state === 'waiting'),
+      1
+    )
+    settle(model)
+    const settled = window.remove(window.oldestWaiting()!.id)
+    expect(settled.at(-1)?.span.last ?? before).toBe(model.settledUpTo)
+    check(model, window)
+  }
+  toString = () => 'remove()'
+}
+
 describe('the in-flight window', () => {
   test('does what a plain model does, whatever happens to connections and PUBACKs', () => {
     const commands = [
@@ -107,7 +123,8 @@ describe('the in-flight window', () => {
       fc.nat().map(pick => new Ack(pick)),
       fc.constant(new Lose()),
       fc.constant(new SendAgain()),
-      fc.constant(new Halve())
+      fc.constant(new Halve()),
+      fc.constant(new Remove())
     ]
     fc.assert(
       fc.property(fc.commands(commands, { size: '+1' }), script => {
@@ -128,6 +145,17 @@ describe('the in-flight window', () => {
     expect(window.ack(b.id)).toEqual([])
     expect(window.ack(a.id).map(flight => flight.span.last)).toEqual([10, 20, 30])
     expect(window.size).toBe(0)
+  })
+
+  test('settles what was acked behind a batch that is taken out', () => {
+    const window = new InFlightWindow<null>(3)
+    const [a, b, c] = [0, 10, 20].map(after => window.add({ after, last: after + 10, count: 10 }, null))
+    for (const { id } of [a, b, c]) window.send(id, null)
+    window.ack(b.id)
+    window.ack(c.id)
+    window.lose()
+    expect(window.remove(a.id).map(flight => flight.span.last)).toEqual([20, 30])
+    expect(window.hasRoom).toBe(true)
   })
 
   test('ignores the PUBACK of a connection that is gone', () => {
