@@ -62,7 +62,7 @@ async function main(): Promise<number> {
   }
   const soak = await run(options, () => isStopped)
   if (options.json) console.log(JSON.stringify(soak))
-  else print(soak)
+  else print(soak, options.seeds)
   return soak.failed !== null ? 1 : isStopped ? 130 : 0
 }
 
@@ -87,7 +87,7 @@ async function run({ seed, seeds }: Options, isStopped: () => boolean): Promise<
   return { seeds: done, seedsPerS, digest: hash.digest('hex'), counts: counts as Soak['counts'], failed }
 }
 
-function print({ seeds, seedsPerS, digest, counts, failed }: Soak): void {
+function print({ seeds, seedsPerS, digest, counts, failed }: Soak, wanted: number): void {
   console.log(`${seeds} seed${seeds === 1 ? '' : 's'}, ${seedsPerS} a second, digest ${digest}`)
   console.log(
     entriesOf(counts)
@@ -95,7 +95,7 @@ function print({ seeds, seedsPerS, digest, counts, failed }: Soak): void {
       .join(', ')
   )
   if (failed === null) {
-    console.log('all promises were kept')
+    console.log(seeds < wanted ? `stopped before the end of ${wanted} seeds; all promises were kept so far` : 'all promises were kept')
     return
   }
   console.log(`seed ${failed.seed} breaks ${[...new Set(failed.violations.map(({ promise }) => promise))].join(', ')}:`)

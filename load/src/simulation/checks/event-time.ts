@@ -11,16 +11,16 @@ import { type Check, groupBy, number, text } from './evidence.js'
 import { framesPacked, replay, rowsOfFlushes } from './replay.js'
 
 export const lateOnlyWithExcuse: Check = function* ({ readings, quarantine, scenario: { settings, network } }) {
-  const timely = quarantine.filter(
-    row => row.accounted === true && row.event_time !== null && !text(row, 'reason').startsWith('event-time')
-  )
-  for (const rows of groupBy([...readings, ...timely], row => text(row, 'device_id')).values()) {
+  const settling = [...readings, ...quarantine.filter(row => row.accounted === true)]
+  for (const rows of groupBy(settling, row => text(row, 'device_id')).values()) {
+    const timely = rows.filter(row => row.event_time !== null && !String(row.reason).startsWith('event-time'))
     for (const late of rows) {
       if (late.late !== true) continue
-      const ahead = rows.filter(other => isBefore(other, late) && number(other, 'event_time') > number(late, 'event_time'))
+      const ahead = timely.filter(other => isBefore(other, late) && number(other, 'event_time') > number(late, 'event_time'))
       const farAhead = ahead.filter(other => number(other, 'event_time') - number(late, 'event_time') > settings.allowedLatenessMs)
       const ranBack = ahead.some(other => wasSampledBefore(other, late, network.isBridged))
       if (late.event_id === null && ranBack) continue
+      // a gap opens below any seq that is seen, also one whose event time moves no watermark
       if (farAhead.length > 0 && (late.event_id !== null || stoodAboveGap(rows, late, settings.gapTimeoutMs))) continue
       yield { promise: 'event-time-rules', message: `${late.device_id}/${late.serial} is late, and nothing it followed says so` }
     }
