@@ -32,8 +32,8 @@ function batch({ rows = [GOOD], profile, eventTimeMs = Date.now() - 1000, column
     columns: columnsOf(ROTATING_MACHINE, rows)
   })
   if (columns === undefined) return Buffer.from(payload)
-  const [header, body] = decodeMulti(payload) as unknown as [unknown, unknown[]]
-  columns(body[1] as unknown[])
+  const [header, body] = [...decodeMulti(payload)]
+  columns((body as unknown[][])[1])
   return Buffer.concat([encode(header), encode(body)])
 }
 
