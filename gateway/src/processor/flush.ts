@@ -90,6 +90,6 @@ export interface Flush {
   readonly epochs: readonly EpochLedger[]
   readonly hours: readonly HourLedger[]
   readonly repairs: readonly RepairMark[]
-  /** The processor's state at `lastEntry`, to be kept once the flush is committed; null: none is due. */
-  readonly snapshot: Uint8Array | null
+  /** Whether a snapshot of the state at `lastEntry` is to be taken; it is kept once the flush is committed. */
+  readonly snapshotIsDue: boolean
 }

@@ -18,7 +18,7 @@ import { ingestJson } from './ingest-json.js'
 import { ingestPlain } from './ingest-plain.js'
 import type { Message } from './message.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
-import { decodeState, encodeState } from './snapshot.js'
+import { decodeState, type StateEncoder } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
 
 const SHARD = 0
@@ -50,8 +50,8 @@ export class Processor {
   private waiting: Map<string, Map<number, number>>
   private drains = false
 
-  /** From nothing, or from a snapshot that `Flush.snapshot` held. */
-  constructor(eventIds: EventIdStore, snapshot: Uint8Array | null = null) {
+  /** From nothing, or from the parts of a snapshot. */
+  constructor(eventIds: EventIdStore, snapshot: Iterable<Uint8Array> | null = null) {
     this.state = snapshot === null ? new State(eventIds) : decodeState(snapshot, eventIds)
     this.waiting = this.state.outputs.waitingReadings()
   }
@@ -91,6 +91,19 @@ export class Processor {
       else ingestJson(state, message)
     }
     return this.isBoundary(ticked) ? this.flush() : null
+  }
+
+  /**
+   * Begins a snapshot as of the boundary: call it right behind the flush that says it is due. Its parts can be taken while further
+   * entries are applied. It ends one that was begun before, whose parts are of no use then.
+   */
+  beginSnapshot(devicesPerPart?: number): StateEncoder {
+    return this.state.beginSnapshot(devicesPerPart)
+  }
+
+  /** The snapshot that was begun will not be taken to its end. */
+  abandonSnapshot(): void {
+    this.state.abandonSnapshot()
   }
 
   /** Devices to be told to take a new epoch; each is given once. */
@@ -163,6 +176,7 @@ export class Processor {
    */
   private correct(device: Device, intervalMs = 0): void {
     const { state } = this
+    state.change(device)
     let isDirty = false
     for (const features of device.features.values()) {
       features.advance(device.watermarkMs, state.sinks(device, features))
@@ -178,7 +192,9 @@ export class Processor {
     for (const epoch of device.allEpochs()) {
       if (!epoch.hasGap) continue
       hasGap = true
-      if (this.state.uptimeMs - epoch.gapSinceMs >= timeoutMs) this.state.raiseWatermark(device, epoch.latestAheadMs - latenessMs)
+      if (this.state.uptimeMs - epoch.gapSinceMs < timeoutMs) continue
+      this.state.change(device)
+      this.state.raiseWatermark(device, epoch.latestAheadMs - latenessMs)
     }
     if (!hasGap) this.state.withGap.delete(device)
   }
@@ -188,6 +204,7 @@ export class Processor {
     state.idleCheckedMs = state.uptimeMs
     for (const device of state.devices.values()) {
       if (device.idle || state.uptimeMs - device.lastSeenMs < timeoutMs) continue
+      state.change(device)
       device.idle = true
       for (const features of device.features.values()) features.showOpenHops(state.sinks(device, features))
     }
@@ -231,7 +248,7 @@ export class Processor {
     state.hasNews = false
     const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
     this.drains = false
-    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, epochs, snapshot: snapshotIsDue ? encodeState(state) : null }
+    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, epochs, snapshotIsDue }
   }
 
   /** The epochs that changed, and those whose waiting rows came or went. */
@@ -249,6 +266,7 @@ export class Processor {
         if (row !== null) ledger.push(row)
       }
       const waiting = this.waiting.get(device.deviceId)
+      state.change(device)
       device.forgetOldEpochs(epoch => waiting?.has(epoch) ?? false) // whose ledger must be written once more when they are out
     }
     state.changed.clear()

@@ -13,6 +13,7 @@ import { Outputs } from './outputs.js'
 import type { Order } from './panes.js'
 import { type PlainRules, plainRules } from './plain-rules.js'
 import type { RowLayout } from './rows.js'
+import { StateEncoder } from './snapshot.js'
 
 /** What is counted since the state began; shown as metrics. */
 export interface Counters {
@@ -58,6 +59,9 @@ export class State {
   tickedMs = Number.NaN
   readonly devices = new Map<string, Device>()
   private readonly byIdBytes = new DeviceLookup()
+  /** Snapshots begun, and the last of them. */
+  private snapshots = 0
+  private encoder: StateEncoder | null = null
   readonly outputs = new Outputs()
   readonly featureRows = new FeatureRowWriter(this.outputs)
   /** Devices with a gap below a seen seq; with corrections to send. */
@@ -128,7 +132,8 @@ export class State {
     let device = this.devices.get(deviceId)
     if (device === undefined) {
       if (this.devices.size >= this.settings!.devicesMax) return null
-      device = new Device(deviceId)
+      device = new Device(deviceId, this.devices.size)
+      device.snapshot = this.snapshots
       this.devices.set(deviceId, device)
     }
     return this.touch(device)
@@ -143,7 +148,25 @@ export class State {
     return device
   }
 
+  /**
+   * Begins a snapshot of the state as it is. Only at a boundary. One that is under way is no longer kept exact.
+   */
+  beginSnapshot(devicesPerPart?: number): StateEncoder {
+    this.encoder = new StateEncoder(this, ++this.snapshots, devicesPerPart)
+    return this.encoder
+  }
+
+  abandonSnapshot(): void {
+    this.encoder = null
+  }
+
+  /** To be called before anything of the device changes, its features and epochs included: a snapshot under way may lack it. */
+  change(device: Device): void {
+    if (device.snapshot !== this.snapshots) this.encoder?.keep(device)
+  }
+
   private touch(device: Device): Device {
+    this.change(device)
     device.lastSeenMs = this.uptimeMs
     device.idle = false
     return device

@@ -7,17 +7,23 @@ import { expect, test } from 'vitest'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
 import { readLedger } from '../../../gateway/src/commands/ledger.js'
 import type { Flush } from '../../../gateway/src/processor/flush.js'
-import { filesBelow, flushOf, HOUR_MS, NOON_MS, query, range, readings, temporaryFolder, writeLog } from './kit.js'
+import { filesBelow, flushOf, HOUR_MS, NOON_MS, partsOf, query, range, readings, temporaryFolder, writeLog } from './kit.js'
 
 /** The gateway's archive worker as built: a process that writes what is not committed yet of the flushes in flushes.bin. */
 const WRITER = `
   import { readFileSync } from 'node:fs'
   import { deserialize } from 'node:v8'
   import { openArchive } from ${JSON.stringify(new URL('../../../gateway/dist/archive/archive-client.js', import.meta.url).href)}
+  import { SnapshotWriter } from ${JSON.stringify(new URL('../../../gateway/dist/archive/snapshot-file.js', import.meta.url).href)}
   const dataDir = process.argv[2]
   const { recovered, archive } = openArchive(dataDir, { warn: message => console.error(message), memoryMiB: 128 })
   for (const flush of deserialize(readFileSync(dataDir + '/flushes.bin'))) {
-    if (flush.lastEntry > recovered.committedEntry) await archive.write(flush)
+    if (flush.lastEntry <= recovered.committedEntry) continue
+    const snapshot = new SnapshotWriter(dataDir + '/snapshots', flush.lastEntry)
+    for (const part of ['state as of ', String(flush.lastEntry)]) snapshot.append(Buffer.from(part))
+    snapshot.close()
+    await archive.write(flush)
+    await archive.recordSnapshot(flush.lastEntry)
   }
   await archive.close()
 `
@@ -29,7 +35,7 @@ const FLUSHES = [0, 1].map((k): Flush => {
     readings(NOON_MS, range(k * 10 + 1, k * 10 + 5), strings),
     readings(NOON_MS + HOUR_MS, range(k * 10 + 6, k * 10 + 10), strings)
   ]
-  return flushOf([k * 10 + 1, k * 10 + 10], files, strings, { snapshot: Buffer.from(`state ${k}`) })
+  return flushOf([k * 10 + 1, k * 10 + 10], files, strings, { snapshotIsDue: true })
 })
 const FILES_PER_FLUSH = 3
 
@@ -107,6 +113,8 @@ for (const { point, times, committed } of POINTS) {
       expect(filesBelow(join(dataDir, 'staging'))).toEqual([])
       const snapshot = recovered.loadNewestSnapshot()
       expect(snapshot === null || snapshot.entry <= entries, 'no snapshot is ahead of the archive').toBe(true)
+      if (snapshot !== null) expect(partsOf(snapshot)).toEqual(['state as of ', String(snapshot.entry)])
+      expect(filesBelow(join(dataDir, 'snapshots')).filter(file => file.endsWith('.tmp'))).toEqual([])
 
       expect(await runWriter(dataDir)).toBeNull()
       expect(hexOf(join(dataDir, 'archive')), 'the same bytes as without the kill').toEqual(whole)
