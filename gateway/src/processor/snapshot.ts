@@ -11,7 +11,7 @@ import type { Settings } from './control.js'
 import { Device, type DeviceSnapshot } from './device.js'
 import type { EventIdStore } from './event-ids.js'
 import type { Plan } from './feature-plan.js'
-import { Features, type FeaturesSnapshot } from './features.js'
+import { Features } from './features.js'
 import type { RowsSnapshot } from './rows.js'
 import { type Counters, State } from './state.js'
 
@@ -59,7 +59,7 @@ interface DevicesPart {
 interface PackedDevice {
   place: number
   device: DeviceSnapshot
-  features: { plan: number; state: FeaturesSnapshot }[]
+  features: { plan: number; block: Float64Array }[]
 }
 
 const encoder = new Encoder({ ignoreUndefined: true })
@@ -104,7 +104,7 @@ export class StateEncoder {
   keep(device: Device): void {
     if (device.snapshot === this.number) return
     device.snapshot = this.number
-    const features = Array.from(device.features.values(), each => ({ plan: this.placeOf(each.plan), state: each.toSnapshot() }))
+    const features = Array.from(device.features.values(), each => ({ plan: this.placeOf(each.plan), block: each.block }))
     this.packed.push(encoder.encode({ place: device.place, device: device.toSnapshot(), features } satisfies PackedDevice))
   }
 
@@ -181,10 +181,7 @@ function restoreHead(state: State, head: HeadPart): void {
 function restoreDevice(devices: Device[], plans: readonly Plan[], { place, device: snapshot, features }: PackedDevice): void {
   const device = new Device(snapshot.deviceId, place, snapshot)
   devices[place] = device
-  for (const { plan, state: of } of features) {
-    const tables = of.tables.map(table => ({ ...table, data: float64s(table.data) }))
-    device.features.set(plans[plan].profile.name, new Features(plans[plan], { ...of, tables }))
-  }
+  for (const { plan, block } of features) device.features.set(plans[plan].profile.name, new Features(plans[plan], float64s(block)))
 }
 
 /** MessagePack gives typed arrays back as bytes. */
