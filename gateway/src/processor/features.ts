@@ -87,8 +87,8 @@ export class Features {
   /** Lets rows out whose end the watermark has passed: as of < `watermarkMs`. */
   advance(watermarkMs: number, sinks: FeatureSinks): void {
     const { emittedThroughMs } = this
-    if (watermarkMs <= emittedThroughMs + this.plan.hopMs) return
     const throughMs = Math.ceil(watermarkMs / this.plan.hopMs) * this.plan.hopMs - this.plan.hopMs
+    if (throughMs <= emittedThroughMs) return
     this.emitFrom(emittedThroughMs, throughMs, sinks)
     this.panes.data[EMITTED_THROUGH] = throughMs
     this.evict(sinks)
