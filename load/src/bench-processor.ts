@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { finishSnapshot, SnapshotWriter } from '@tidemark/gateway/dist/archive/snapshot-file.js'
 import { Command, InvalidArgumentError } from 'commander'
 import { fleet } from './processor-bench/fleet-log.js'
 import { measureSnapshot, type SnapshotCost } from './processor-bench/snapshot.js'
@@ -91,15 +92,17 @@ function measureAll({ only, devices, rounds, minutes }: Options, folder: string,
           `state ${filled.size.megabytes.toFixed(0)} MB, ${filled.size.bytesPerDevice.toFixed(0)} B a device, ${filled.size.heapBytesPerDevice.toFixed(0)} of them heap ` +
           `(target at 100,000: ${TARGETS.stateMegabytes} MB); filled at ${thousands((filled.filling.readings / filled.filling.ms) * 1000)} readings/s`
       )
-      const { cost, snapshot } = measureSnapshot(filled.processor)
-      measured.snapshots.push({ ...cost, devices: count })
+      const file = new SnapshotWriter(folder, 1)
+      const cost = measureSnapshot(filled.processor, part => file.append(part))
+      file.close()
+      measured.snapshots.push(cost)
       print(
         `${' '.repeat(16)}snapshot ${cost.megabytes.toFixed(0)} MB in ${cost.ms.toFixed(0)} ms, longest pause ${cost.pauseMsMax.toFixed(0)} ms (target ${TARGETS.pauseMs})`
       )
       if (!isLast || !only.includes('recovery')) continue
       const path = join(folder, 'recovery.sqlite')
       writeTraffic(path, machines, filled, minutes * 60_000)
-      const recovery = measureRecovery(path, snapshot, count)
+      const recovery = measureRecovery(path, join(folder, finishSnapshot(folder, 1).file), count)
       measured.recovery = recovery
       print(
         `${' '.repeat(16)}recovery ${(recovery.totalMs / 1000).toFixed(1)} s (target ${TARGETS.recoveryMs / 1000}): ${(recovery.loadMs / 1000).toFixed(1)} s to load, then ` +

@@ -20,6 +20,7 @@ import type { EventIdStore } from '../../gateway/src/processor/event-ids.js'
 import type { EpochLedger, Flush } from '../../gateway/src/processor/flush.js'
 import { Processor } from '../../gateway/src/processor/processor.js'
 import type { DeviceRow, DeviceSettings } from '../../gateway/src/processor/registry.js'
+import type { StateEncoder } from '../../gateway/src/processor/snapshot.js'
 import { EventIdsInMemory } from './event-ids-in-memory.js'
 import { type Row, rowsOf } from './flush-rows.js'
 
@@ -99,6 +100,10 @@ export class Timeline {
   /** The log. */
   readonly entries: LogEntry[] = []
   readonly flushes: Flush[] = []
+  /** The parts of the snapshots that were due, by the number of flushes before them and with them. */
+  readonly snapshots = new Map<number, Uint8Array[]>()
+  /** A snapshot under way: a part of one device is taken before each entry, so that devices change meanwhile. */
+  private taking: { readonly encoder: StateEncoder; readonly parts: Uint8Array[] } | null = null
   /** Ingest time of the next entry. */
   nowMs = at('14:00')
   private readonly processor: Processor
@@ -118,12 +123,33 @@ export class Timeline {
   append(...frames: readonly FrameSpec[]): Flush | null {
     const entry = { entry: this.entries.length + 1, ingestMs: this.nowMs, frames: packed(frames) }
     this.entries.push(entry)
+    this.takePart()
     const flush = this.processor.apply(entry)
     if (flush !== null) {
       this.flushes.push(flush)
+      if (flush.snapshotIsDue) this.beginSnapshot()
       for (const ledger of flush.epochs) this.ledgers.set(`${ledger.deviceId}/${ledger.epoch}`, ledger)
     }
     return flush
+  }
+
+  /** Takes what is left of the snapshot under way. */
+  finishSnapshot(): void {
+    while (this.takePart());
+  }
+
+  private beginSnapshot(): void {
+    this.finishSnapshot()
+    const parts: Uint8Array[] = []
+    this.taking = { encoder: this.processor.beginSnapshot(1), parts }
+    this.snapshots.set(this.flushes.length, parts)
+  }
+
+  private takePart(): boolean {
+    const part = this.taking?.encoder.next() ?? null
+    if (part === null) this.taking = null
+    else this.taking?.parts.push(part)
+    return part !== null
   }
 
   reading({ seq, eventTimeMs, values, ...source }: ReadingSpec & SourceSpec): Flush | null {

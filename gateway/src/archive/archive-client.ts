@@ -1,13 +1,13 @@
 import { type TransferListItem, Worker } from 'node:worker_threads'
 import type { Flush } from '../processor/flush.js'
 import { ArchiveWriteError } from './archive-error.js'
-import type { Written } from './commit.js'
+import type { RecordedSnapshot, Written } from './commit.js'
 import type { ArchiveReply, ArchiveRequest, ArchiveWorkerData } from './messages.js'
 import { type Recovered, recoverArchive } from './recover.js'
 
 /**
  * The archive as its user sees it: recovered when opened, then one flush in work and at most one waiting. Whoever writes
- * awaits the promises: that is the back-pressure.
+ * awaits the promises: that is the back-pressure. Snapshots are recorded between flushes.
  */
 
 export interface OpenArchiveOptions {
@@ -35,9 +35,14 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
+/** What the worker has been asked and has not answered yet; it answers in order. */
+type Asked =
+  | { readonly type: 'flush'; readonly resolve: (written: Written) => void; readonly reject: (error: Error) => void }
+  | { readonly type: 'snapshot'; readonly resolve: (recorded: RecordedSnapshot) => void; readonly reject: (error: Error) => void }
+
 export class ArchiveClient {
   private readonly worker: Worker
-  private inWork: Pick<Waiting, 'resolve' | 'reject'> | null = null
+  private readonly asked: Asked[] = []
   private waiting: Waiting | null = null
   /** The last flush failed and waits in the worker for `retry`. */
   private failed = false
@@ -70,7 +75,16 @@ export class ArchiveClient {
     if (this.dead !== null) return Promise.reject(this.dead)
     if (!this.failed) throw new Error('no flush has failed')
     this.failed = false
-    return new Promise((resolve, reject) => this.send({ type: 'retry' }, { resolve, reject }, []))
+    return new Promise((resolve, reject) => this.ask({ type: 'retry' }, { type: 'flush', resolve, reject }, []))
+  }
+
+  /**
+   * Resolves once the snapshot that is written as of the entry, whose flush must be committed, is durable and recorded. Rejects
+   * with an `ArchiveWriteError` where the disk fails; it may be asked for again.
+   */
+  recordSnapshot(entry: number): Promise<RecordedSnapshot> {
+    if (this.dead !== null) return Promise.reject(this.dead)
+    return new Promise((resolve, reject) => this.ask({ type: 'record-snapshot', entry }, { type: 'snapshot', resolve, reject }, []))
   }
 
   /** Resolves once the flush in work is done and the worker has stopped. */
@@ -84,36 +98,32 @@ export class ArchiveClient {
 
   private sendNext(): void {
     const next = this.waiting
-    if (next === null || this.inWork !== null || this.failed) return
+    if (next === null || this.failed || this.asked.some(({ type }) => type === 'flush')) return
     this.waiting = null
-    this.send({ type: 'write', flush: next.flush }, next, next.transfer)
+    this.ask({ type: 'write', flush: next.flush }, { type: 'flush', resolve: next.resolve, reject: next.reject }, next.transfer)
   }
 
-  private send(request: ArchiveRequest, settle: Pick<Waiting, 'resolve' | 'reject'>, transfer: readonly TransferListItem[]): void {
-    this.inWork = settle
+  private ask(request: ArchiveRequest, asked: Asked, transfer: readonly TransferListItem[]): void {
+    this.asked.push(asked)
     this.worker.postMessage(request, transfer)
   }
 
   private receive(reply: ArchiveReply): void {
-    const { inWork } = this
     if (reply.type === 'closed') return
-    this.inWork = null
-    if (reply.type === 'written') {
-      inWork?.resolve(reply.written)
-      this.sendNext()
-    } else {
-      this.failed = reply.retryable
-      inWork?.reject(reply.retryable ? new ArchiveWriteError(reply.path, reply.message) : new Error(reply.message))
-      this.sendNext()
-    }
+    const asked = this.asked.shift()
+    if (reply.type === 'failed') {
+      if (asked?.type === 'flush') this.failed = reply.retryable
+      asked?.reject(reply.retryable ? new ArchiveWriteError(reply.path, reply.message) : new Error(reply.message))
+    } else if (reply.type === 'written' && asked?.type === 'flush') asked.resolve(reply.written)
+    else if (reply.type === 'recorded' && asked?.type === 'snapshot') asked.resolve(reply.recorded)
+    this.sendNext()
   }
 
   private die(error: Error): void {
     this.dead ??= error
-    this.inWork?.reject(error)
     this.waiting?.reject(error)
-    this.inWork = null
     this.waiting = null
+    for (const asked of this.asked.splice(0)) asked.reject(error)
     this.onClosed?.()
   }
 }

@@ -22,6 +22,13 @@ async function answer(request: ArchiveRequest): Promise<ArchiveReply> {
     catalog.close()
     return { type: 'closed' }
   }
+  if (request.type === 'record-snapshot') {
+    try {
+      return { type: 'recorded', recorded: committer.recordSnapshot(request.entry) }
+    } catch (error) {
+      return failed(error)
+    }
+  }
   if (request.type === 'write') pending = request.flush
   if (pending === null) return { type: 'failed', message: 'there is no flush to try again', path: dataDir, retryable: false }
   try {
@@ -29,15 +36,16 @@ async function answer(request: ArchiveRequest): Promise<ArchiveReply> {
     pending = null
     return { type: 'written', written }
   } catch (error) {
-    const retryable = error instanceof ArchiveWriteError
-    if (!retryable) pending = null
-    return {
-      type: 'failed',
-      message: error instanceof Error ? error.message : String(error),
-      path: retryable ? error.path : dataDir,
-      retryable
-    }
+    const reply = failed(error)
+    if (!reply.retryable) pending = null
+    return reply
   }
+}
+
+function failed(error: unknown): Extract<ArchiveReply, { type: 'failed' }> {
+  const retryable = error instanceof ArchiveWriteError
+  const message = error instanceof Error ? error.message : String(error)
+  return { type: 'failed', message, path: retryable ? error.path : dataDir, retryable }
 }
 
 let previous: Promise<void> = Promise.resolve()

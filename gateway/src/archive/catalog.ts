@@ -56,7 +56,7 @@ const SCHEMA = `
     entry INTEGER PRIMARY KEY,
     file TEXT NOT NULL,               -- below snapshots/
     bytes INTEGER NOT NULL,           -- of the file
-    sha256 TEXT NOT NULL              -- of the file, hex
+    sha256 TEXT NOT NULL              -- the checksum in the file's head, hex
   ) STRICT;
   ${REPAIR_SCHEMA}
 `

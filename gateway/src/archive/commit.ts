@@ -11,12 +11,12 @@ import { deleteMarkers, recordMarkers, writeMarkers } from './markers.js'
 import { ParquetWriter } from './parquet.js'
 import { archivePath, type DataPaths, isRepairFile, stagingName } from './paths.js'
 import { RAW_SELECT, RawLog } from './raw.js'
-import { deleteFile, writeSnapshot } from './snapshot-file.js'
+import { deleteFile, finishSnapshot } from './snapshot-file.js'
 
 /**
  * Makes a flush durable, exactly once: all files are written and fsynced in staging/, one transaction of the catalog records
- * them (the commit point), then they are renamed into archive/ and their folders fsynced; then completeness markers and, at last,
- * the snapshot are written.
+ * them (the commit point), then they are renamed into archive/ and their folders fsynced; then completeness markers are written.
+ * A snapshot is recorded behind that.
  * A crash before the commit point leaves nothing that counts, one behind it nothing that recovery (recover.ts) cannot redo.
  * A flush that failed can be written again; what had been done of it is not done twice.
  */
@@ -29,8 +29,10 @@ export interface Written {
   readonly files: number
   readonly rows: number
   readonly bytes: number
-  /** The entry of the snapshot that was written with the flush; null: none was. */
-  readonly snapshotEntry: number | null
+}
+
+export interface RecordedSnapshot {
+  readonly entry: number
   /** The log's entries up to this one, included, are needed by no kept snapshot; 0: all are needed. */
   readonly oldestNeededEntry: number
 }
@@ -43,7 +45,7 @@ export interface ArchiveOptions {
 
 export class Committer {
   private writer: ParquetWriter | null = null
-  /** A flush behind its commit point whose renames or snapshot have failed; they are to be done before anything else. */
+  /** A flush behind its commit point whose renames or markers have failed; they are to be done before anything else. */
   private committed: { readonly flush: Flush; readonly files: readonly CatalogFile[]; readonly markers: readonly Marker[] } | null = null
 
   constructor(
@@ -69,6 +71,23 @@ export class Committer {
       this.closeWriter()
       throw writeError(this.paths.root, error)
     }
+  }
+
+  /**
+   * Makes the snapshot that lies written in snapshots/ durable and records it, once the flush of its boundary is committed. Throws
+   * an `ArchiveWriteError` where the disk fails; it can be tried again.
+   */
+  recordSnapshot(entry: number): RecordedSnapshot {
+    const committed = this.catalog.committedEntry(this.options.shard)
+    if (entry > committed) throw new Error(`a snapshot of entry ${entry} came where ${committed} is committed`)
+    try {
+      const written = finishSnapshot(this.paths.snapshots, entry)
+      crashPoint('snapshot')
+      for (const old of this.catalog.recordSnapshot({ entry, ...written }, SNAPSHOTS_KEPT)) deleteFile(join(this.paths.snapshots, old.file))
+    } catch (error) {
+      throw writeError(this.paths.snapshots, error)
+    }
+    return { entry, oldestNeededEntry: oldestNeededEntry(this.catalog) }
   }
 
   close(): void {
@@ -145,22 +164,13 @@ export class Committer {
       () => crashPoint('rename')
     )
     writeMarkers(this.paths, markers)
-    if (flush.snapshot !== null) this.writeSnapshot(flush.lastEntry, flush.snapshot)
     this.committed = null
     return {
       lastEntry: flush.lastEntry,
       files: files.length,
       rows: files.reduce((sum, file) => sum + file.rows, 0),
-      bytes: files.reduce((sum, file) => sum + file.bytes, 0),
-      snapshotEntry: flush.snapshot === null ? null : flush.lastEntry,
-      oldestNeededEntry: oldestNeededEntry(this.catalog)
+      bytes: files.reduce((sum, file) => sum + file.bytes, 0)
     }
-  }
-
-  private writeSnapshot(entry: number, state: Uint8Array): void {
-    const written = writeSnapshot(this.paths.snapshots, { entry, state })
-    crashPoint('snapshot')
-    for (const old of this.catalog.recordSnapshot({ entry, ...written }, SNAPSHOTS_KEPT)) deleteFile(join(this.paths.snapshots, old.file))
   }
 
   private async openWriter(): Promise<ParquetWriter> {

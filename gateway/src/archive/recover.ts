@@ -23,7 +23,7 @@ export interface Recovered {
   /** Files whose rename was redone, and files that were deleted. */
   readonly renamed: number
   readonly deleted: number
-  /** The newest snapshot that is whole; null: there is none. A damaged one is forgotten, with a warning. */
+  /** The newest snapshot that is whole, to be read before the archive is written; null: there is none. A damaged one is forgotten, with a warning. */
   loadNewestSnapshot(): Snapshot | null
 }
 

@@ -1,80 +1,134 @@
-import { createHash } from 'node:crypto'
-import { closeSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { ArchiveOpenError } from './archive-error.js'
 import { fsyncFile, fsyncFolder } from './fsync.js'
 import { padEntry } from './paths.js'
+import { checkSnapshot, HEAD_BYTES, headOf, lengthBefore, partsIn, type Source } from './snapshot-format.js'
 
 /**
- * A snapshot on the disk: magic (8 bytes), version (u32), entry (u64), length of the state (u64), SHA-256 of all other bytes
- * (32 bytes), the state; integers little-endian. A file that is torn or has a flipped bit anywhere is no snapshot.
+ * Snapshots on the disk (their bytes: snapshot-format.ts), written and read part by part. While one is written its name ends in
+ * `.tmp`; the head comes last, and only what is whole and durable gets its name.
  */
-
-const MAGIC = Buffer.from('TMSNAP\r\n', 'latin1')
-const VERSION = 1
-const HASH_AT = 28
-const STATE_AT = 60
 
 export interface Snapshot {
   readonly entry: number
-  readonly state: Uint8Array
+  /** Reads the parts from the disk, in the order in which they were written. */
+  parts(): Iterable<Uint8Array>
+}
+
+export interface WrittenSnapshot {
+  readonly file: string
+  readonly bytes: number
+  /** The checksum in its head, hex. */
+  readonly sha256: string
 }
 
 export function snapshotFileName(entry: number): string {
   return `${padEntry(entry)}.snapshot`
 }
 
-/** The file's bytes before the state; they hold its checksum. */
-export function snapshotHead({ entry, state }: Snapshot): Buffer {
-  const head = Buffer.alloc(STATE_AT)
-  MAGIC.copy(head)
-  head.writeUInt32LE(VERSION, 8)
-  head.writeBigUInt64LE(BigInt(entry), 12)
-  head.writeBigUInt64LE(BigInt(state.length), 20)
-  checksum(head, state).copy(head, HASH_AT)
-  return head
+function temporaryPath(folder: string, entry: number): string {
+  return join(folder, `${snapshotFileName(entry)}.tmp`)
 }
 
-/** The snapshot in a file's bytes, its state a view into them; or what is wrong with it. */
-export function decodeSnapshot(file: Buffer): Snapshot | string {
-  if (file.length < STATE_AT) return `it has ${file.length} bytes, fewer than its head`
-  if (!file.subarray(0, MAGIC.length).equals(MAGIC)) return 'it does not begin as a snapshot does'
-  const version = file.readUInt32LE(8)
-  if (version !== VERSION) return `its version is ${version}, not ${VERSION}`
-  const state = file.subarray(STATE_AT)
-  if (file.readBigUInt64LE(20) !== BigInt(state.length)) return `it has ${state.length} bytes of state, not ${file.readBigUInt64LE(20)}`
-  if (!checksum(file, state).equals(file.subarray(HASH_AT, STATE_AT))) return 'its checksum does not fit'
-  return { entry: Number(file.readBigUInt64LE(12)), state }
+/** Writes the parts of one snapshot. What it leaves behind counts for nothing before `finishSnapshot`. */
+export class SnapshotWriter {
+  private readonly path: string
+  private readonly descriptor: number
+
+  constructor(
+    folder: string,
+    readonly entry: number
+  ) {
+    this.path = temporaryPath(folder, entry)
+    this.descriptor = openSync(this.path, 'w')
+    writeAll(this.descriptor, Buffer.alloc(HEAD_BYTES))
+  }
+
+  append(part: Uint8Array): void {
+    writeAll(this.descriptor, lengthBefore(part))
+    writeAll(this.descriptor, part)
+  }
+
+  /** There are no more parts. */
+  close(): void {
+    closeSync(this.descriptor)
+  }
+
+  /** The snapshot will not be whole. */
+  discard(): void {
+    this.close()
+    deleteFile(this.path)
+  }
 }
 
-/** Writes the snapshot into `folder` so that its name stands for all of it or for nothing; durable when it returns. */
-export function writeSnapshot(folder: string, snapshot: Snapshot): { file: string; bytes: number; sha256: string } {
-  const file = snapshotFileName(snapshot.entry)
+/** Gives the snapshot that a `SnapshotWriter` has written its head and its name; durable when it returns. Can be tried again. */
+export function finishSnapshot(folder: string, entry: number): WrittenSnapshot {
+  const file = snapshotFileName(entry)
   const path = join(folder, file)
-  const temporary = `${path}.tmp`
-  const parts = [snapshotHead(snapshot), snapshot.state]
-  const descriptor = openSync(temporary, 'w')
+  const temporary = temporaryPath(folder, entry)
+  const at = existsSync(temporary) ? temporary : path // an earlier try may have renamed it
+  const { bytes, sha256 } = writeHead(at, entry)
+  fsyncFile(at)
+  renameSync(at, path)
+  fsyncFolder(folder)
+  return { file, bytes, sha256 }
+}
+
+function writeHead(path: string, entry: number): { bytes: number; sha256: string } {
+  const descriptor = openSync(path, 'r+')
   try {
-    for (const part of parts) for (let at = 0; at < part.length; ) at += writeSync(descriptor, part, at)
+    const source = fileSource(descriptor)
+    const { head, sha256 } = headOf(source, entry)
+    for (let at = 0; at < HEAD_BYTES; ) at += writeSync(descriptor, head, at, HEAD_BYTES - at, at)
+    return { bytes: source.size, sha256 }
   } finally {
     closeSync(descriptor)
   }
-  fsyncFile(temporary)
-  renameSync(temporary, path)
-  fsyncFolder(folder)
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part)
-  return { file, bytes: STATE_AT + snapshot.state.length, sha256: hash.digest('hex') }
 }
 
-/** The snapshot in the file, or what is wrong with it. */
+/**
+ * The snapshot in the file, whole and unchanged; or what is wrong with it. Throws an `ArchiveOpenError` where it is whole and another
+ * version of the gateway wrote it: that one may be needed to go on.
+ */
 export function readSnapshot(path: string): Snapshot | string {
-  let file: Buffer
+  const checked = checkFile(path)
+  if (typeof checked === 'string') return checked
+  if ('entry' in checked) return { entry: checked.entry, parts: () => readParts(path) }
+  throw new ArchiveOpenError(
+    path,
+    `the snapshot ${path} is of version ${checked.otherVersion}, which this gateway does not read: start the gateway that wrote it; or, ` +
+      `if the log still holds its first entry, delete the snapshots, and the log is read from there`
+  )
+}
+
+function checkFile(path: string): ReturnType<typeof checkSnapshot> {
+  let descriptor: number | null = null
   try {
-    file = readFileSync(path)
+    descriptor = openSync(path, 'r')
+    return checkSnapshot(fileSource(descriptor))
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
+  } finally {
+    if (descriptor !== null) closeSync(descriptor)
   }
-  return decodeSnapshot(file)
+}
+
+function* readParts(path: string): Generator<Uint8Array> {
+  const descriptor = openSync(path, 'r')
+  try {
+    yield* partsIn(fileSource(descriptor))
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function fileSource(descriptor: number): Source {
+  return { size: fstatSync(descriptor).size, read: (buffer, at) => readSync(descriptor, buffer, 0, buffer.length, at) }
+}
+
+function writeAll(descriptor: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at)
 }
 
 /** Deletes the file; that it is gone already is fine. */
@@ -84,8 +138,4 @@ export function deleteFile(path: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
-}
-
-function checksum(head: Buffer, state: Uint8Array): Buffer {
-  return createHash('sha256').update(head.subarray(0, HASH_AT)).update(state).digest()
 }

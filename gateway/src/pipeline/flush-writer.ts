@@ -23,13 +23,19 @@ export class FlushWriter {
     snapshots: 0,
     archiveError: null as string | null
   }
+  /** The promise of the flush handed over last. */
+  private last: Promise<void> = Promise.resolve()
   private readonly outstanding = new Set<Promise<void>>()
+  private readonly snapshots = new Set<Promise<void>>()
   private failure: Error | null = null
 
   constructor(
     private readonly archive: ArchiveClient,
     committedEntry: number,
-    private readonly onWritten: (written: Written) => void,
+    /** The log is needed no longer up to the entry. */
+    private readonly onTruncate: (throughEntry: number) => void,
+    /** Everything up to the entry is committed. */
+    private readonly onCommitted: (entry: number) => void,
     private readonly onRetry: (message: string) => void
   ) {
     this.totals.committedEntry = committedEntry
@@ -38,6 +44,7 @@ export class FlushWriter {
   /** Resolves once there is room for the next flush. Throws where the archive has failed for good. */
   async write(flush: Flush): Promise<void> {
     const written = this.writeUntilDone(flush)
+    this.last = written
     const settled = written.then(
       () => {},
       error => {
@@ -50,9 +57,30 @@ export class FlushWriter {
     if (this.failure !== null) throw this.failure
   }
 
-  /** Resolves once every flush is committed. */
+  /**
+   * Has the snapshot that is written as of `entry` recorded, once the flushes handed over so far are committed. The last of them
+   * must not be of before the entry. A snapshot that the disk refuses is done without: the one before serves.
+   */
+  recordSnapshot(entry: number): void {
+    const recorded = this.last
+      .then(() => this.archive.recordSnapshot(entry))
+      .then(
+        ({ oldestNeededEntry }) => {
+          this.totals.snapshots++
+          this.onTruncate(oldestNeededEntry)
+        },
+        error => {
+          if (error instanceof ArchiveWriteError) this.onRetry(error.message)
+          else this.failure ??= error
+        }
+      )
+    this.snapshots.add(recorded)
+    recorded.finally(() => this.snapshots.delete(recorded))
+  }
+
+  /** Resolves once every flush is committed, and every snapshot recorded. */
   async drain(): Promise<void> {
-    await Promise.all(this.outstanding)
+    await Promise.all([...this.outstanding, ...this.snapshots])
     if (this.failure !== null) throw this.failure
   }
 
@@ -81,8 +109,7 @@ export class FlushWriter {
     totals.files += written.files
     totals.fileRows += written.rows
     totals.fileBytes += written.bytes
-    if (written.snapshotEntry !== null) totals.snapshots++
-    this.onWritten(written)
+    this.onCommitted(written.lastEntry)
   }
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setImmediate as yieldToEvents } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { openArchive } from '../archive/archive-client.js'
+import { dataPaths } from '../archive/paths.js'
 import { SqliteEventIdStore } from '../event-id-store.js'
 import { SqliteLogReader } from '../log/sqlite-log.js'
 import { Processor } from '../processor/processor.js'
@@ -13,6 +14,7 @@ import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
 import { answer, type Question } from './questions.js'
 import { Repairs } from './repairs.js'
+import { SnapshotTaker } from './snapshot-taker.js'
 
 /** Entries read from the log at a time. */
 const ENTRIES_AT_ONCE = 64
@@ -29,18 +31,17 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   const { recovered, archive } = openArchive(dataDir, { warn: message => post({ type: 'warning', message }) })
   const eventIds = new SqliteEventIdStore(join(dataDir, 'event-ids.sqlite'))
   const snapshot = recovered.loadNewestSnapshot()
-  const processor = new Processor(eventIds, snapshot?.state ?? null)
+  const processor = new Processor(eventIds, snapshot?.parts() ?? null)
   checkLog(log, dataDir, lastEntry, processor.entry, recovered.committedEntry)
   const repairs = new Repairs(dataDir, post)
   const writer = new FlushWriter(
     archive,
     recovered.committedEntry,
-    written => {
-      post({ type: 'truncate', throughEntry: written.oldestNeededEntry })
-      repairs.noteCommitted(written.lastEntry)
-    },
+    throughEntry => post({ type: 'truncate', throughEntry }),
+    entry => repairs.noteCommitted(entry),
     message => post({ type: 'warning', message })
   )
+  const snapshots = new SnapshotTaker(dataPaths(dataDir).snapshots, processor, writer, message => post({ type: 'warning', message }))
   const tail = new Tail(processor)
   let appliedBytes = 0
   let notedMs = 0
@@ -60,6 +61,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   while (!tail.isClosed) {
     const entries = tail.head > processor.entry ? log.read(processor.entry, ENTRIES_AT_ONCE) : []
     for (const entry of entries) {
+      snapshots.takePart()
       const flush = processor.apply(entry)
       tail.answerDue()
       if (entry.frames.length > TICK_BYTES_MAX) appliedBytes += entry.frames.length
@@ -67,12 +69,13 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
       eventIds.commit(entry.ingestMs)
       if (flush.lastEntry <= recovered.committedEntry) continue
       repairs.expect(flush)
+      if (flush.snapshotIsDue) snapshots.begin(flush.lastEntry)
       await writer.write(flush)
     }
     const notices = processor.takeNotices()
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
     if (performance.now() - notedMs >= STATS_MS) postStats()
-    if (entries.length > 0) await yieldToEvents()
+    if (entries.length > 0 || snapshots.takePart()) await yieldToEvents()
     else if (tail.drainEntry !== null && processor.entry >= tail.drainEntry) {
       await writer.drain()
       postStats()

@@ -36,6 +36,10 @@ export interface DeviceSnapshot {
 
 export class Device {
   readonly deviceId: string
+  /** How many devices were known before it. */
+  readonly place: number
+  /** The number of the snapshot that holds it as it is now, or is not to hold it. */
+  snapshot = 0
   /** No reading before it is expected any more. Never backwards. Unix ms. */
   watermarkMs: number
   /** Uptime at which its last message came, ms. */
@@ -51,8 +55,9 @@ export class Device {
   private readonly epochs = new Map<number, Epoch>()
   private readonly forgotten: Set<number>
 
-  constructor(deviceId: string, snapshot?: DeviceSnapshot) {
+  constructor(deviceId: string, place: number, snapshot?: DeviceSnapshot) {
     this.deviceId = deviceId
+    this.place = place
     this.watermarkMs = snapshot?.watermarkMs ?? Number.NEGATIVE_INFINITY
     this.lastSeenMs = snapshot?.lastSeenMs ?? 0
     this.idle = snapshot?.idle ?? false

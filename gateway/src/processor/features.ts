@@ -8,9 +8,12 @@
  *
  * Invariant: a row goes out only while every pane of its windows is kept. What is later than that is named as a repair.
  */
-import type { Plan } from './feature-plan.js'
-import { type Order, PaneTable, type TableSnapshot } from './panes.js'
-import { readWindows, type WindowValues } from './windows.js'
+import { CORRECTED_AT, DIRTY_FROM, DIRTY_THROUGH, EMITTED_THROUGH, EVICTED_THROUGH, type Plan, type TablePlan } from './feature-plan.js'
+import { addToOld, age, evict } from './old-panes.js'
+import type { Order } from './pane.js'
+import { Panes } from './panes.js'
+import { panesUnder } from './panes-under.js'
+import { WindowReader, type WindowValues } from './windows.js'
 
 /** A feature row on its way out. */
 export interface FeatureRow {
@@ -21,6 +24,7 @@ export interface FeatureRow {
   readonly eventCount: number
   /** Readings in the longest window over readings expected in it. */
   readonly coverage: number
+  /** Overwritten by the next row. */
   readonly values: WindowValues
 }
 
@@ -30,145 +34,181 @@ export interface FeatureSinks {
   repair(fromMs: number, throughMs: number): void
 }
 
-export interface FeaturesSnapshot {
-  emittedThroughMs: number
-  dirtyFromMs: number
-  dirtyThroughMs: number
-  correctedAtMs: number
-  tables: TableSnapshot[]
-}
-
 /** Most open panes a table may hold; beyond it the older half goes out, and what comes for it later is a correction. */
 const PANES_MAX = 8192
 
 export class Features {
   readonly plan: Plan
-  /** Rows as of this and before are out, save those of hops without readings. Unix ms. */
-  emittedThroughMs: number
-  /** When corrections last went out, ingest time. */
-  correctedAtMs: number
-  private dirtyFromMs: number
-  private dirtyThroughMs: number
-  private readonly tables: PaneTable[]
+  private readonly panes: Panes
 
-  constructor(plan: Plan, snapshot?: FeaturesSnapshot) {
+  /** `block` is one that `block` gave. */
+  constructor(plan: Plan, block?: Float64Array) {
     this.plan = plan
-    this.emittedThroughMs = snapshot?.emittedThroughMs ?? Number.NEGATIVE_INFINITY
-    this.dirtyFromMs = snapshot?.dirtyFromMs ?? Number.POSITIVE_INFINITY
-    this.dirtyThroughMs = snapshot?.dirtyThroughMs ?? Number.NEGATIVE_INFINITY
-    this.correctedAtMs = snapshot?.correctedAtMs ?? Number.NEGATIVE_INFINITY
-    this.tables = plan.tables.map((table, t) => new PaneTable(table, snapshot?.tables[t]))
+    this.panes = new Panes(plan, block)
+  }
+
+  /** All that there is to keep of it, for a snapshot; changes with it. */
+  get block(): Float64Array {
+    return this.panes.data
+  }
+
+  /** Rows as of this and before are out, save those of hops without readings. Unix ms. */
+  get emittedThroughMs(): number {
+    return this.panes.data[EMITTED_THROUGH]
+  }
+
+  /** When corrections last went out, ingest time. */
+  get correctedAtMs(): number {
+    return this.panes.data[CORRECTED_AT]
   }
 
   get isDirty(): boolean {
-    return this.dirtyFromMs < Number.POSITIVE_INFINITY
+    return this.panes.data[DIRTY_FROM] < Number.POSITIVE_INFINITY
   }
 
   /** Takes a valid reading in. Rows that it changes wait for `correct`. */
   add(order: Order, values: Float64Array, sinks: FeatureSinks): void {
-    const hopEndMs = this.tables[0].endOf(order.timeMs)
-    for (const table of this.tables) {
-      const endMs = table.endOf(order.timeMs)
-      if (endMs > table.evictedThroughMs) table.add(endMs, order, values)
+    const { panes } = this
+    const { tables } = this.plan
+    for (let t = 0; t < tables.length; t++) {
+      const table = tables[t]
+      const endMs = panes.endOf(table, order.timeMs)
+      if (endMs <= panes.evictedThroughMs(table)) continue
+      panes.forgetWindows(table, endMs)
+      if (endMs <= panes.oldThroughMs(table)) addToOld(panes, table, endMs, order, values)
+      else panes.add(table, endMs, order, values)
     }
+    const [table] = tables
+    const hopEndMs = panes.endOf(table, order.timeMs)
     if (hopEndMs <= this.emittedThroughMs) this.markDirty(hopEndMs, sinks)
-    else if (this.tables[0].count > PANES_MAX) this.advance(this.tables[0].endAt(this.tables[0].count >> 1), sinks)
+    else if (panes.count(table) > PANES_MAX) this.advance(panes.endAt(table, panes.count(table) >> 1), sinks)
   }
 
   /** Lets rows out whose end the watermark has passed: as of < `watermarkMs`. */
   advance(watermarkMs: number, sinks: FeatureSinks): void {
+    const { emittedThroughMs } = this
     const throughMs = Math.ceil(watermarkMs / this.plan.hopMs) * this.plan.hopMs - this.plan.hopMs
-    if (throughMs <= this.emittedThroughMs) return
-    const [table] = this.tables
-    for (let pane = table.firstBehind(this.emittedThroughMs); pane < table.count && table.endAt(pane) <= throughMs; pane++) {
-      this.emit(pane, false, sinks)
-    }
-    this.emittedThroughMs = throughMs
+    if (throughMs <= emittedThroughMs) return
+    this.emitFrom(emittedThroughMs, throughMs, sinks)
+    this.panes.data[EMITTED_THROUGH] = throughMs
     this.evict(sinks)
   }
 
   /** The device says that it has ended: nothing more is expected in any hop. */
   close(sinks: FeatureSinks): void {
-    const [table] = this.tables
-    if (table.count > 0) this.advance(table.endAt(table.count - 1) + 1, sinks)
+    const [table] = this.plan.tables
+    const count = this.panes.count(table)
+    if (count > 0) this.advance(this.panes.endAt(table, count - 1) + 1, sinks)
   }
 
   /** The device is silent: shows the open hops as they stand. They go out again when the watermark passes them. */
   showOpenHops(sinks: FeatureSinks): void {
-    const [table] = this.tables
-    for (let pane = table.firstBehind(this.emittedThroughMs); pane < table.count; pane++) this.emit(pane, true, sinks)
+    const [table] = this.plan.tables
+    const count = this.panes.count(table)
+    for (let pane = this.panes.firstBehind(table, this.emittedThroughMs); pane < count; pane++) this.emit(pane, true, sinks)
   }
 
   /** Lets the rows out again that late readings have changed. */
   correct(ingestMs: number, sinks: FeatureSinks): void {
     if (!this.isDirty) return
-    const [table] = this.tables
-    const throughMs = Math.min(this.dirtyThroughMs, this.emittedThroughMs)
-    for (let pane = table.firstBehind(this.dirtyFromMs - 1); pane < table.count && table.endAt(pane) <= throughMs; pane++) {
-      this.emit(pane, false, sinks)
-    }
-    this.dirtyFromMs = Number.POSITIVE_INFINITY
-    this.dirtyThroughMs = Number.NEGATIVE_INFINITY
-    this.correctedAtMs = ingestMs
+    const { data } = this.panes
+    this.emitFrom(data[DIRTY_FROM] - 1, Math.min(data[DIRTY_THROUGH], this.emittedThroughMs), sinks)
+    data[DIRTY_FROM] = Number.POSITIVE_INFINITY
+    data[DIRTY_THROUGH] = Number.NEGATIVE_INFINITY
+    data[CORRECTED_AT] = ingestMs
   }
 
   /**
-   * The same panes under another plan of the profile: revisions go on, and so does what both plans keep of a metric; the rest
-   * begins. Corrections must have gone out. Where the row's hop is another, open hops are closed and no pane goes on.
+   * The same panes under another plan of the profile: revisions go on, and so does what both plans keep of a metric, for as long
+   * as both keep it; the rest begins. Corrections must have gone out. Where the row's hop is another, open hops are closed and
+   * no pane goes on.
    */
   under(plan: Plan, sinks: FeatureSinks): Features {
     const isSameHop = plan.hopMs === this.plan.hopMs
     if (!isSameHop) this.close(sinks)
-    const { emittedThroughMs } = this
-    const tables = plan.tables.map(table => {
-      const old = isSameHop ? this.tables.find(({ plan: { hopMs } }) => hopMs === table.hopMs) : undefined
-      if (old !== undefined) return old.under(table, metric => placeOf(plan.profile.metrics[metric].name, this.plan))
-      return { data: new Float64Array(0), evictedThroughMs: Math.floor(emittedThroughMs / table.hopMs) * table.hopMs }
-    })
-    const { dirtyFromMs, dirtyThroughMs, correctedAtMs } = this
-    return new Features(plan, { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs, tables })
-  }
-
-  toSnapshot(): FeaturesSnapshot {
-    const { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs } = this
-    return { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs, tables: this.tables.map(table => table.toSnapshot()) }
+    const { data } = this.panes
+    const features = new Features(plan)
+    const block = features.panes.data
+    for (const at of [EMITTED_THROUGH, DIRTY_FROM, DIRTY_THROUGH, CORRECTED_AT]) block[at] = data[at]
+    for (const table of plan.tables) {
+      const old = isSameHop ? this.plan.tables.find(({ hopMs }) => hopMs === table.hopMs) : undefined
+      if (old !== undefined) panesUnder(this.panes, old, features.panes, table)
+      else block[table.headAt + EVICTED_THROUGH] = Math.floor(data[EMITTED_THROUGH] / table.hopMs) * table.hopMs
+    }
+    return features
   }
 
   private markDirty(hopEndMs: number, sinks: FeatureSinks): void {
+    const { data } = this.panes
     const recomputableMs = this.firstRecomputableMs()
     const throughMs = Math.min(hopEndMs + this.plan.reachMs, this.emittedThroughMs)
     if (hopEndMs < recomputableMs) sinks.repair(hopEndMs - this.plan.hopMs, Math.min(recomputableMs - this.plan.hopMs, throughMs))
     if (throughMs < recomputableMs) return
-    this.dirtyFromMs = Math.min(this.dirtyFromMs, Math.max(hopEndMs, recomputableMs))
-    this.dirtyThroughMs = Math.max(this.dirtyThroughMs, throughMs)
+    data[DIRTY_FROM] = Math.min(data[DIRTY_FROM], Math.max(hopEndMs, recomputableMs))
+    data[DIRTY_THROUGH] = Math.max(data[DIRTY_THROUGH], throughMs)
   }
 
-  /** The first row whose windows lie wholly in kept panes, as they are or as they would be with other evictions. */
-  private firstRecomputableMs(evictedThroughMs = (table: PaneTable): number => table.evictedThroughMs): number {
-    return Math.max(...this.tables.map(table => evictedThroughMs(table) + table.plan.windowMs))
+  /** The first row whose windows lie wholly in kept panes. */
+  private firstRecomputableMs(): number {
+    let firstMs = Number.NEGATIVE_INFINITY
+    for (const table of this.plan.tables) firstMs = Math.max(firstMs, this.panes.evictedThroughMs(table) + table.windowMs)
+    return firstMs
   }
 
+  /** Through when the table's panes need not be kept any longer, with what is out. */
+  private keepBehindMs(table: TablePlan): number {
+    const { hopMs, windowMs, correctionsMs } = table
+    return Math.max(this.panes.evictedThroughMs(table), Math.floor(this.emittedThroughMs / hopMs) * hopMs - windowMs - correctionsMs)
+  }
+
+  /** Drops the panes that no row needs, and makes those old whose own rows are out for good. */
   private evict(sinks: FeatureSinks): void {
-    const keepBehindMs = (table: PaneTable): number => {
-      const { hopMs, windowMs, correctionsMs } = table.plan
-      return Math.max(table.evictedThroughMs, Math.floor(this.emittedThroughMs / hopMs) * hopMs - windowMs - correctionsMs)
+    let recomputableMs = Number.NEGATIVE_INFINITY
+    for (const table of this.plan.tables) recomputableMs = Math.max(recomputableMs, this.keepBehindMs(table) + table.windowMs)
+    if (this.panes.data[DIRTY_FROM] < recomputableMs) this.correct(this.correctedAtMs, sinks)
+    const throughMs = Math.min(recomputableMs - 1, this.emittedThroughMs)
+    for (const table of this.plan.tables) {
+      evict(this.panes, table, this.keepBehindMs(table))
+      age(this.panes, table, Math.floor(throughMs / table.hopMs) * table.hopMs)
     }
-    if (this.dirtyFromMs < this.firstRecomputableMs(keepBehindMs)) this.correct(this.correctedAtMs, sinks)
-    for (const table of this.tables) table.evict(keepBehindMs(table))
+  }
+
+  /** Lets out the rows as of (fromMs, throughMs]. */
+  private emitFrom(fromMs: number, throughMs: number, sinks: FeatureSinks): void {
+    const { panes } = this
+    const [table] = this.plan.tables
+    const count = panes.count(table)
+    for (let pane = panes.firstBehind(table, fromMs); pane < count && panes.endAt(table, pane) <= throughMs; pane++)
+      this.emit(pane, false, sinks)
   }
 
   private emit(pane: number, provisional: boolean, sinks: FeatureSinks): void {
-    const [table] = this.tables
-    const asOfMs = table.endAt(pane)
-    const revision = table.revisionAt(pane) + 1
-    table.setRevision(pane, revision)
-    const values = readWindows(this.plan, this.tables, asOfMs, pane)
-    const expected = this.plan.longest.windowMs / this.plan.intervalMs
-    sinks.row({ asOfMs, revision, provisional, eventCount: table.readingsAt(pane), coverage: values.readingsInLongest / expected, values })
+    const { panes, plan } = this
+    const [table] = plan.tables
+    const asOfMs = panes.endAt(table, pane)
+    const revision = panes.revisionAt(table, pane) + 1
+    panes.setRevision(table, pane, revision)
+    const values = readerOf(plan).read(panes, asOfMs, pane)
+    const expected = plan.tables[plan.windows[plan.longest].table].windowMs / plan.intervalMs
+    sinks.row({
+      asOfMs,
+      revision,
+      provisional,
+      eventCount: panes.readingsAt(table, pane),
+      coverage: values.readingsInLongest / expected,
+      values
+    })
   }
 }
 
-/** The place of the metric in the plan's profile; -1 where it has none. */
-function placeOf(metric: string, plan: Plan): number {
-  return plan.profile.metrics.findIndex(({ name }) => name === metric)
+const readers = new WeakMap<Plan, WindowReader>()
+let lastReader: { readonly plan: Plan; readonly reader: WindowReader } | null = null
+
+/** The plan's reader: scratch space, made once. */
+function readerOf(plan: Plan): WindowReader {
+  if (lastReader?.plan === plan) return lastReader.reader
+  const reader = readers.get(plan) ?? new WindowReader(plan)
+  readers.set(plan, reader)
+  lastReader = { plan, reader }
+  return reader
 }

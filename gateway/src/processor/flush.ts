@@ -107,6 +107,6 @@ export interface Flush {
   readonly fleet: FleetFlush
   /** Present where a control frame asks for a repair as of this boundary. */
   readonly repairOrder?: RepairOrder
-  /** The processor's state at `lastEntry`, to be kept once the flush is committed; null: none is due. */
-  readonly snapshot: Uint8Array | null
+  /** Whether a snapshot of the state at `lastEntry` is to be taken; it is kept once the flush is committed. */
+  readonly snapshotIsDue: boolean
 }

@@ -27,7 +27,10 @@ export function ingestRequeue(state: State, frame: Omit<Message, 'kind'>): void 
   else requeueJson(state, message, requeue)
   const device = state.devices.get(message.deviceId)
   // An idle device's open hops are shown as they stand: so they are to be shown again.
-  if (device !== undefined && state.counters.archived > archived) device.idle = false
+  if (device !== undefined && state.counters.archived > archived) {
+    state.change(device)
+    device.idle = false
+  }
 }
 
 /** A message of which nothing was known is taken in as if it came now, once it can be read. */
@@ -53,6 +56,7 @@ function requeueBatch(state: State, message: Message, requeue: Requeue): void {
   const { epoch: number } = batch.header
   const epoch = unaccounted.size > 0 ? device?.touchEpoch(number) : device?.epoch(number)
   if (!device || !epoch) return // there are too many devices still, or the epoch is no longer known
+  state.change(device)
   ingestReadings(state, message, batch, device, epoch, readings => {
     if (unaccounted.size > 0) takeHeader(state, batch, device, epoch) // its device or its epoch was refused: it was not taken
     for (const seq of readings.runAgain(new Set(requeue.accounted), unaccounted, requeue.ingestMs))
@@ -64,6 +68,7 @@ function requeueJson(state: State, message: Message, requeue: Requeue): void {
   const unaccounted = new Set<unknown>(requeue.unaccounted)
   const device = unaccounted.size > 0 ? state.touchDevice(message.deviceId) : state.devices.get(message.deviceId)
   if (!device) return
+  state.change(device)
   const again = { accounted: new Set(requeue.accounted), unaccounted, sinceMs: requeue.ingestMs }
   for (const eventId of ingestJsonAgain(state, message, device, again)) resolve(state, message, requeue, { epoch: 0, seq: 0, eventId })
 }

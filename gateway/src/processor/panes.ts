@@ -1,195 +1,213 @@
 /**
- * The panes of one hop of one device: disjoint slices (end - hop, end] of event time that windows share, sorted by end, sparse
- * (a slice without readings takes no place). Panes are merged, never subtracted from.
+ * The panes of one device under one plan: disjoint slices (end - hop, end] of event time that windows share. Merged, never
+ * subtracted from. All lie in one block of doubles, which is also what a snapshot holds of them:
+ *
+ *   head | table 0: old panes, young panes | table 1: old panes, young panes | …
+ *
+ * A young pane can still become a row, or its row can be corrected: it holds everything (`Accumulator`), and panes without readings
+ * take no place. An old one only adds to the windows of later rows: it holds what these need, its counts packed; old panes are
+ * dense, so that an index says which is which. Old panes end before young ones. The last two readings of all old panes are kept
+ * once, in the head: a window that reaches old panes at all needs no others.
  */
-import { type Accumulator, PANE_END, PANE_READINGS, PANE_REVISION, type TablePlan } from './feature-plan.js'
+import {
+  CORRECTED_AT,
+  DIRTY_FROM,
+  DIRTY_THROUGH,
+  EMITTED_THROUGH,
+  EVICTED_THROUGH,
+  LAST_TWO_DOUBLES,
+  OLD_AT,
+  OLD_COUNT,
+  OLD_FIRST,
+  OLD_SLOTS,
+  PANE_END,
+  PANE_READINGS,
+  PANE_REVISION,
+  type Plan,
+  type TablePlan,
+  YOUNG_AT,
+  YOUNG_COUNT,
+  YOUNG_SLOTS
+} from './feature-plan.js'
+import { accumulate, keepLastTwo, type Order } from './pane.js'
 
-const GROWTH = 16
+/** Room for so many more young panes is made at a time. */
+const YOUNG_STEP = 2
 
-/** Time, epoch, seq, value, twice. */
-const LAST_TWO_DOUBLES = 8
+export class Panes {
+  readonly plan: Plan
+  /** The block. Others may read it until the next change; it is replaced when it grows. */
+  data: Float64Array
 
-export interface TableSnapshot {
-  readonly data: Float64Array
-  readonly evictedThroughMs: number
-}
-
-/** Where a reading stands in the order of a device's readings: event time, then epoch, then seq (opaque IDs: by offset). */
-export interface Order {
-  readonly timeMs: number
-  readonly epoch: number
-  readonly seq: number
-}
-
-export class PaneTable {
-  readonly plan: TablePlan
-  count = 0
-  /** Panes with an end at or before it were dropped; a reading of theirs can no longer be merged. Unix ms. */
-  evictedThroughMs: number
-  private data: Float64Array
-
-  constructor(plan: TablePlan, snapshot?: TableSnapshot) {
+  constructor(plan: Plan, data = emptyBlock(plan)) {
     this.plan = plan
-    this.data = snapshot?.data ?? new Float64Array(0)
-    this.count = this.data.length / plan.stride
-    this.evictedThroughMs = snapshot?.evictedThroughMs ?? Number.NEGATIVE_INFINITY
+    this.data = data
   }
 
-  endOf(timeMs: number): number {
-    return Math.ceil(timeMs / this.plan.hopMs) * this.plan.hopMs
+  endOf({ hopMs }: TablePlan, timeMs: number): number {
+    return Math.ceil(timeMs / hopMs) * hopMs
   }
 
-  endAt(pane: number): number {
-    return this.data[pane * this.plan.stride + PANE_END]
+  /** Panes with an end at or before it were dropped; a reading of theirs can no longer be merged. Unix ms. */
+  evictedThroughMs(table: TablePlan): number {
+    return this.data[table.headAt + EVICTED_THROUGH]
   }
 
-  readingsAt(pane: number): number {
-    return this.data[pane * this.plan.stride + PANE_READINGS]
+  /** Young panes. Below, `pane` counts them from 0, by end. */
+  count(table: TablePlan): number {
+    return this.data[table.headAt + YOUNG_COUNT]
   }
 
-  revisionAt(pane: number): number {
-    return this.data[pane * this.plan.stride + PANE_REVISION]
+  endAt(table: TablePlan, pane: number): number {
+    return this.data[this.baseOf(table, pane) + PANE_END]
   }
 
-  setRevision(pane: number, revision: number): void {
-    this.data[pane * this.plan.stride + PANE_REVISION] = revision
+  readingsAt(table: TablePlan, pane: number): number {
+    return this.data[this.baseOf(table, pane) + PANE_READINGS]
   }
 
-  valueAt(pane: number, offset: number): number {
-    return this.data[pane * this.plan.stride + offset]
+  revisionAt(table: TablePlan, pane: number): number {
+    return this.data[this.baseOf(table, pane) + PANE_REVISION]
   }
 
-  /** The index of the first pane that ends behind `endMs`. */
-  firstBehind(endMs: number): number {
-    if (this.count === 0 || this.endAt(this.count - 1) <= endMs) return this.count
+  setRevision(table: TablePlan, pane: number, revision: number): void {
+    this.data[this.baseOf(table, pane) + PANE_REVISION] = revision
+  }
+
+  /** Where the pane lies in the block. */
+  baseOf(table: TablePlan, pane: number): number {
+    return this.data[table.headAt + YOUNG_AT] + pane * table.stride
+  }
+
+  /** The first young pane that ends behind `endMs`. */
+  firstBehind(table: TablePlan, endMs: number): number {
+    const { data } = this
+    const { stride } = table
+    const count = data[table.headAt + YOUNG_COUNT]
+    const at = data[table.headAt + YOUNG_AT] + PANE_END
+    if (count === 0 || data[at + (count - 1) * stride] <= endMs) return count
     let low = 0
-    let high = this.count - 1
+    let high = count - 1
     while (low < high) {
       const middle = (low + high) >> 1
-      if (this.endAt(middle) <= endMs) low = middle + 1
+      if (data[at + middle * stride] <= endMs) low = middle + 1
       else high = middle
     }
     return low
   }
 
-  /** Merges one reading into the pane that ends at `endMs`. `values` holds a number a metric; NaN is null. */
-  add(endMs: number, order: Order, values: Float64Array): void {
-    const base = this.paneEndingAt(endMs) * this.plan.stride
+  /** The end of the last old pane; -Infinity where there is none. */
+  oldThroughMs({ headAt, hopMs }: TablePlan): number {
+    const count = this.data[headAt + OLD_COUNT]
+    return count === 0 ? Number.NEGATIVE_INFINITY : this.data[headAt + OLD_FIRST] + (count - 1) * hopMs
+  }
+
+  /** Merges one reading into the young pane that ends at `endMs`. `values` holds a number a metric; NaN is null. */
+  add(table: TablePlan, endMs: number, order: Order, values: Float64Array): void {
+    const base = this.paneEndingAt(table, endMs)
     const { data } = this
     data[base + PANE_READINGS]++
-    for (const accumulator of this.plan.accumulators) {
+    for (const accumulator of table.accumulators) {
       const value = values[accumulator.metric]
       if (!Number.isNaN(value)) accumulate(data, base, accumulator, order, value)
     }
   }
 
-  /** Drops the panes that end at or before `endMs`. */
-  evict(endMs: number): void {
-    if (endMs <= this.evictedThroughMs) return
-    this.evictedThroughMs = endMs
-    const dropped = this.firstBehind(endMs)
+  /** Drops the young panes before the index. */
+  dropYoung(table: TablePlan, dropped: number): void {
     if (dropped === 0) return
-    this.data.copyWithin(0, dropped * this.plan.stride, this.count * this.plan.stride)
-    this.count -= dropped
+    const { data } = this
+    const { headAt, stride } = table
+    const at = data[headAt + YOUNG_AT]
+    data.copyWithin(at, at + dropped * stride, at + data[headAt + YOUNG_COUNT] * stride)
+    data[headAt + YOUNG_COUNT] -= dropped
   }
 
-  toSnapshot(): TableSnapshot {
-    return { data: this.data.slice(0, this.count * this.plan.stride), evictedThroughMs: this.evictedThroughMs }
+  /** Makes room for a young pane at the index, and returns its base; it holds what was there. */
+  insertYoung(table: TablePlan, pane: number): number {
+    const { headAt, stride } = table
+    const count = this.data[headAt + YOUNG_COUNT]
+    if (count === this.data[headAt + YOUNG_SLOTS]) this.resize(table, this.data[headAt + OLD_SLOTS], count + YOUNG_STEP)
+    const { data } = this
+    const base = this.baseOf(table, pane)
+    data.copyWithin(base + stride, base, base + (count - pane) * stride)
+    data[headAt + YOUNG_COUNT] = count + 1
+    return base
   }
 
-  /** These panes as a table of another plan of the same hop. `metricHere` gives a metric's place under this plan, or -1. */
-  under(plan: TablePlan, metricHere: (metric: number) => number): TableSnapshot {
-    const data = new Float64Array(this.count * plan.stride)
-    const kept = plan.accumulators.map(accumulator => {
-      const here = this.plan.accumulators.find(({ metric }) => metric === metricHere(accumulator.metric))
-      return here !== undefined && keepsAll(here, accumulator) ? { here, accumulator } : null
-    })
-    const head = plan.isRowHop && this.plan.isRowHop ? PANE_REVISION + 1 : PANE_READINGS + 1
-    for (let pane = 0; pane < this.count; pane++) {
-      const [from, to] = [pane * this.plan.stride, pane * plan.stride]
-      clearPane(data, to, plan)
-      for (let offset = 0; offset < head; offset++) data[to + offset] = this.data[from + offset]
-      for (const pair of kept) if (pair !== null) copyAccumulator(this.data, from, pair.here, data, to, pair.accumulator)
+  /** Gives the table other room; its panes, and those of other tables, move. */
+  resize(table: TablePlan, oldSlots: number, youngSlots: number): void {
+    const from = this.data
+    const head = from.slice(0, this.plan.headDoubles)
+    head[table.headAt + OLD_SLOTS] = oldSlots
+    head[table.headAt + YOUNG_SLOTS] = youngSlots
+    let end = head.length
+    for (const { headAt, oldStride, stride } of this.plan.tables) {
+      head[headAt + OLD_AT] = end
+      end += head[headAt + OLD_SLOTS] * oldStride
+      head[headAt + YOUNG_AT] = end
+      end += head[headAt + YOUNG_SLOTS] * stride
     }
-    return { data, evictedThroughMs: this.evictedThroughMs }
+    const data = new Float64Array(end)
+    data.set(head)
+    for (const { headAt, oldStride, stride } of this.plan.tables) {
+      copy(from, from[headAt + OLD_AT], data, head[headAt + OLD_AT], from[headAt + OLD_COUNT] * oldStride)
+      copy(from, from[headAt + YOUNG_AT], data, head[headAt + YOUNG_AT], from[headAt + YOUNG_COUNT] * stride)
+    }
+    this.data = data
   }
 
-  private paneEndingAt(endMs: number): number {
-    const at = this.count > 0 && this.endAt(this.count - 1) === endMs ? this.count - 1 : this.firstBehind(endMs - 1)
-    if (at < this.count && this.endAt(at) === endMs) return at
-    const { stride } = this.plan
-    if ((this.count + 1) * stride > this.data.length) {
-      const grown = new Float64Array((this.count + GROWTH) * stride)
-      grown.set(this.data.subarray(0, this.count * stride))
-      this.data = grown
-    }
-    this.data.copyWithin((at + 1) * stride, at * stride, this.count * stride)
-    this.count++
-    clearPane(this.data, at * stride, this.plan)
-    this.data[at * stride + PANE_END] = endMs
-    return at
+  /** Forgets the windows over the table that hold the pane ending at `endMs`. */
+  forgetWindows({ cachesAt }: TablePlan, endMs: number): void {
+    for (const at of cachesAt) if (this.data[at] >= endMs) this.data[at] = Number.NaN
+  }
+
+  private paneEndingAt(table: TablePlan, endMs: number): number {
+    const count = this.count(table)
+    const at = count > 0 && this.endAt(table, count - 1) === endMs ? count - 1 : this.firstBehind(table, endMs - 1)
+    if (at < count && this.endAt(table, at) === endMs) return this.baseOf(table, at)
+    const base = this.insertYoung(table, at)
+    clearPane(this.data, base, table)
+    this.data[base + PANE_END] = endMs
+    return base
   }
 }
 
-/** Makes a pane at `base` that holds no reading. */
-function clearPane(data: Float64Array, base: number, plan: TablePlan): void {
-  data.fill(0, base, base + plan.stride)
-  if (plan.isRowHop) data[base + PANE_REVISION] = -1
-  for (const { min, max, lastTwo } of plan.accumulators) {
+function copy(from: Float64Array, at: number, to: Float64Array, toAt: number, doubles: number): void {
+  if (doubles > 0) to.set(from.subarray(at, at + doubles), toAt)
+}
+
+/** Makes a young pane at `base` that holds no reading. */
+export function clearPane(data: Float64Array, base: number, { stride, isRowHop, accumulators }: TablePlan): void {
+  data.fill(0, base, base + stride)
+  if (isRowHop) data[base + PANE_REVISION] = -1
+  for (const { min, max, lastTwo } of accumulators) {
     if (min >= 0) data[base + min] = Number.POSITIVE_INFINITY
     if (max >= 0) data[base + max] = Number.NEGATIVE_INFINITY
     if (lastTwo >= 0) data.fill(Number.NEGATIVE_INFINITY, base + lastTwo, base + lastTwo + LAST_TWO_DOUBLES)
   }
 }
 
-const PARTS = ['n', 'mean', 'm2', 'min', 'max', 'sum', 'lastTwo'] as const
-
-function keepsAll(here: Accumulator, wanted: Accumulator): boolean {
-  return PARTS.every(part => wanted[part] < 0 || here[part] >= 0)
-}
-
-function copyAccumulator(
-  from: Float64Array,
-  fromBase: number,
-  here: Accumulator,
-  to: Float64Array,
-  toBase: number,
-  wanted: Accumulator
-): void {
-  for (const part of PARTS) {
-    if (wanted[part] < 0) continue
-    const doubles = part === 'lastTwo' ? LAST_TWO_DOUBLES : 1
-    for (let i = 0; i < doubles; i++) to[toBase + wanted[part] + i] = from[fromBase + here[part] + i]
+function emptyBlock(plan: Plan): Float64Array {
+  const data = new Float64Array(plan.headDoubles)
+  data[EMITTED_THROUGH] = Number.NEGATIVE_INFINITY
+  data[DIRTY_FROM] = Number.POSITIVE_INFINITY
+  data[DIRTY_THROUGH] = Number.NEGATIVE_INFINITY
+  data[CORRECTED_AT] = Number.NEGATIVE_INFINITY
+  for (const { headAt, accumulators, cachesAt } of plan.tables) {
+    data[headAt + EVICTED_THROUGH] = Number.NEGATIVE_INFINITY
+    data[headAt + OLD_AT] = plan.headDoubles
+    data[headAt + YOUNG_AT] = plan.headDoubles
+    for (const at of cachesAt) data[at] = Number.NaN
+    for (const { oldLastTwoAt: at } of accumulators) if (at >= 0) data.fill(Number.NEGATIVE_INFINITY, at, at + LAST_TWO_DOUBLES)
   }
+  return data
 }
 
-function accumulate(data: Float64Array, base: number, accumulator: Accumulator, order: Order, value: number): void {
-  const { n, mean, m2, min, max, sum, lastTwo } = accumulator
-  const count = ++data[base + n]
-  if (mean >= 0) {
-    const deviation = value - data[base + mean]
-    data[base + mean] += deviation / count
-    if (m2 >= 0) data[base + m2] += deviation * (value - data[base + mean])
+/** Merges the two readings kept at `at` into those kept at `into`. */
+export function mergeLastTwo(data: Float64Array, at: number, to: Float64Array, into: number): void {
+  for (let each = at + LAST_TWO_DOUBLES / 2; each >= at; each -= LAST_TWO_DOUBLES / 2) {
+    if (data[each] === Number.NEGATIVE_INFINITY) continue
+    keepLastTwo(to, into, { timeMs: data[each], epoch: data[each + 1], seq: data[each + 2] }, data[each + 3])
   }
-  if (min >= 0 && value < data[base + min]) data[base + min] = value
-  if (max >= 0 && value > data[base + max]) data[base + max] = value
-  if (sum >= 0) data[base + sum] += value
-  if (lastTwo >= 0) keepLastTwo(data, base + lastTwo, order, value)
-}
-
-/** Keeps the two latest readings at `at`: first the last, then the one before it. */
-export function keepLastTwo(data: Float64Array, at: number, order: Order, value: number): void {
-  const place = isBehind(order, data, at) ? at : isBehind(order, data, at + 4) ? at + 4 : -1
-  if (place < 0) return
-  if (place === at) data.copyWithin(at + 4, at, at + 4)
-  data[place] = order.timeMs
-  data[place + 1] = order.epoch
-  data[place + 2] = order.seq
-  data[place + 3] = value
-}
-
-function isBehind(order: Order, data: Float64Array, at: number): boolean {
-  if (order.timeMs !== data[at]) return order.timeMs > data[at]
-  if (order.epoch !== data[at + 1]) return order.epoch > data[at + 1]
-  return order.seq > data[at + 2]
 }

@@ -20,7 +20,7 @@ import { ingestPlain } from './ingest-plain.js'
 import { ingestRequeue } from './ingest-requeue.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
-import { decodeState, encodeState } from './snapshot.js'
+import { decodeState, type StateEncoder } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
 
 const SHARD = 0
@@ -53,8 +53,8 @@ export class Processor {
   private drains = false
   private repairs = false
 
-  /** From nothing, or from a snapshot that `Flush.snapshot` held. */
-  constructor(eventIds: EventIdStore, snapshot: Uint8Array | null = null) {
+  /** From nothing, or from the parts of a snapshot. */
+  constructor(eventIds: EventIdStore, snapshot: Iterable<Uint8Array> | null = null) {
     this.state = snapshot === null ? new State(eventIds) : decodeState(snapshot, eventIds)
     this.waiting = this.state.outputs.waitingReadings()
   }
@@ -97,6 +97,19 @@ export class Processor {
       else ingestJson(state, { ...message, kind })
     }
     return this.isBoundary(ticked) ? this.flush() : null
+  }
+
+  /**
+   * Begins a snapshot as of the boundary: call it right behind the flush that says it is due. Its parts can be taken while further
+   * entries are applied. It ends one that was begun before, whose parts are of no use then.
+   */
+  beginSnapshot(devicesPerPart?: number): StateEncoder {
+    return this.state.beginSnapshot(devicesPerPart)
+  }
+
+  /** The snapshot that was begun will not be taken to its end. */
+  abandonSnapshot(): void {
+    this.state.abandonSnapshot()
   }
 
   /** Devices to be told to take a new epoch; each is given once. */
@@ -187,6 +200,7 @@ export class Processor {
    */
   private correct(device: Device, intervalMs = 0): void {
     const { state } = this
+    state.change(device)
     let isDirty = false
     for (const features of device.features.values()) {
       features.advance(device.watermarkMs, state.sinks(device, features))
@@ -202,7 +216,9 @@ export class Processor {
     for (const epoch of device.allEpochs()) {
       if (!epoch.hasGap) continue
       hasGap = true
-      if (this.state.uptimeMs - epoch.gapSinceMs >= timeoutMs) this.state.raiseWatermark(device, epoch.latestAheadMs - latenessMs)
+      if (this.state.uptimeMs - epoch.gapSinceMs < timeoutMs) continue
+      this.state.change(device)
+      this.state.raiseWatermark(device, epoch.latestAheadMs - latenessMs)
     }
     if (!hasGap) this.state.withGap.delete(device)
   }
@@ -212,6 +228,7 @@ export class Processor {
     state.idleCheckedMs = state.uptimeMs
     for (const device of state.devices.values()) {
       if (device.idle || state.uptimeMs - device.lastSeenMs < timeoutMs) continue
+      state.change(device)
       device.idle = true
       state.fleet.noteProgress(device)
       for (const features of device.features.values()) features.showOpenHops(state.sinks(device, features))
@@ -250,6 +267,7 @@ export class Processor {
     const { smallHourRows, smallHourWaitMs } = settings
     const all = this.drains || this.repairs || this.isFull
     const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all })
+    for (const device of state.changed.keys()) state.change(device) // what they report of their epochs is noted in these
     const fleet = state.fleet.take(state.ingestMs, state.changed, state.outputs.waitingHours())
     const repair = this.repairs ? { repairOrder: { ingestMs: state.ingestMs, profiles: state.featureProfiles() } } : {}
     const epochs = this.ledger()
@@ -261,8 +279,7 @@ export class Processor {
     const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
     this.drains = false
     this.repairs = false
-    const snapshot = snapshotIsDue ? encodeState(state) : null
-    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, ...repair, epochs, fleet, snapshot }
+    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, ...repair, epochs, fleet, snapshotIsDue }
   }
 
   /** The epochs that changed, and those whose waiting rows came or went. */
@@ -280,6 +297,7 @@ export class Processor {
         if (row !== null) ledger.push(row)
       }
       const waiting = this.waiting.get(device.deviceId)
+      state.change(device)
       device.forgetOldEpochs(epoch => waiting?.has(epoch) ?? false) // whose ledger must be written once more when they are out
     }
     state.changed.clear()

@@ -64,6 +64,7 @@ export function rowOf({ deviceId, registration, watermarkMs, idle }: Device): De
 /** Takes in what a person has set. A device that is not known yet is registered, however many there are. */
 export function setDevice(state: State, deviceId: string, settings: DeviceSettings): void {
   const device = state.devices.get(deviceId) ?? state.addDevice(deviceId)
+  state.change(device)
   change(device.registration, settings)
   state.fleet.noteRegistration(device)
 }
@@ -83,6 +84,7 @@ export function ingestStatus(state: State, deviceId: string, payload: Uint8Array
   }
   const device = state.devices.get(deviceId) ?? (state.hasRoom ? state.addDevice(deviceId) : null)
   if (device === null) return
+  state.change(device)
   const { registration } = device
   const birth = registration.status?.session === status.session ? registration.status : null
   const { agent, epoch } = status.state === 'online' ? status : { agent: birth?.agent ?? null, epoch: birth?.epoch ?? null }

@@ -11,10 +11,11 @@ import { Features } from './features.js'
 import { Fleet } from './fleet.js'
 import { readingsLayout } from './layouts.js'
 import { Outputs } from './outputs.js'
-import type { Order } from './panes.js'
+import type { Order } from './pane.js'
 import { type PlainRules, plainRules } from './plain-rules.js'
 import { NO_REQUEUE, type RequeueMark } from './requeue.js'
 import type { RowLayout } from './rows.js'
+import { StateEncoder } from './snapshot.js'
 
 /** What is counted since the state began; shown as metrics. */
 export interface Counters {
@@ -64,6 +65,9 @@ export class State {
   tickedMs = Number.NaN
   readonly devices = new Map<string, Device>()
   private readonly byIdBytes = new DeviceLookup()
+  /** Snapshots begun, and the last of them. */
+  private snapshots = 0
+  private encoder: StateEncoder | null = null
   readonly outputs = new Outputs()
   readonly fleet = new Fleet()
   readonly featureRows = new FeatureRowWriter(this.outputs)
@@ -172,7 +176,25 @@ export class State {
     return device
   }
 
+  /**
+   * Begins a snapshot of the state as it is. Only at a boundary. One that is under way is no longer kept exact.
+   */
+  beginSnapshot(devicesPerPart?: number): StateEncoder {
+    this.encoder = new StateEncoder(this, ++this.snapshots, devicesPerPart)
+    return this.encoder
+  }
+
+  abandonSnapshot(): void {
+    this.encoder = null
+  }
+
+  /** To be called before anything of the device changes, its features and epochs included: a snapshot under way may lack it. */
+  change(device: Device): void {
+    if (device.snapshot !== this.snapshots) this.encoder?.keep(device)
+  }
+
   private touch(device: Device): Device {
+    this.change(device)
     device.lastSeenMs = this.uptimeMs
     device.idle = false
     device.registration.seenMs = this.ingestMs
@@ -187,7 +209,8 @@ export class State {
 
   /** Makes a device that is not known yet. */
   addDevice(deviceId: string): Device {
-    const device = new Device(deviceId)
+    const device = new Device(deviceId, this.devices.size)
+    device.snapshot = this.snapshots
     device.lastSeenMs = this.uptimeMs
     device.registration.registeredMs = this.ingestMs
     this.devices.set(deviceId, device)

@@ -1,124 +1,218 @@
-/** Reads features and flags out of panes: merges the panes of a window, then finishes each aggregate. */
-import type { Accumulator, FeaturePlan, FlagPlan, Plan } from './feature-plan.js'
-import { keepLastTwo, type PaneTable } from './panes.js'
-
-/** Merged panes of one metric over one window. */
-interface Merged {
-  n: number
-  mean: number
-  m2: number
-  min: number
-  max: number
-  sum: number
-  readonly lastTwo: Float64Array
-}
+/** Reads features and flags out of panes: merges the panes of each window once, then finishes each aggregate. */
+import {
+  type Accumulator,
+  type FeaturePlan,
+  type FlagPlan,
+  LAST_TWO_DOUBLES,
+  MERGED_DOUBLES,
+  OLD_COUNT,
+  OLD_FIRST,
+  PANE_READINGS,
+  type Plan,
+  type TablePlan,
+  type WindowPlan
+} from './feature-plan.js'
+import { countAt, oldBase } from './old-panes.js'
+import { keepLastTwo } from './pane.js'
+import { mergeLastTwo, type Panes } from './panes.js'
 
 /** A row's features and flags (0, 1), NaN for null, in the plan's order; and how many readings its longest window holds. */
 export interface WindowValues {
   readonly features: Float64Array
   readonly flags: Float64Array
-  readonly readingsInLongest: number
+  readingsInLongest: number
 }
 
-/** What holds as of `asOfMs`. `pane` is the place in table 0 of the hop that ends there. */
-export function readWindows(plan: Plan, tables: readonly PaneTable[], asOfMs: number, pane: number): WindowValues {
-  const merged = new Map<string, Merged>()
-  const features = Float64Array.from(plan.features, feature => {
-    const key = `${feature.table}/${feature.accumulator}/${feature.windowMs}`
-    let window = merged.get(key)
-    if (window === undefined) {
-      window = mergeWindow(tables[feature.table], tables[feature.table].plan.accumulators[feature.accumulator], asOfMs, feature.windowMs)
-      merged.set(key, window)
+/** Offsets in a merged accumulator. */
+const N = 0
+const MEAN = 1
+const M2 = 2
+const MIN = 3
+const MAX = 4
+const SUM = 5
+
+/** Which panes a window holds: old ones by slot and young ones by index, both [from, behind). */
+interface Span {
+  startMs: number
+  oldFrom: number
+  oldBehind: number
+  youngFrom: number
+  youngBehind: number
+}
+
+/** Reads rows under one plan. What it returns is overwritten by the next row. */
+export class WindowReader {
+  private readonly plan: Plan
+  private readonly values: WindowValues
+  private readonly spans: Span[]
+  /** By window: its readings, then its merged accumulators. */
+  private readonly merged: Float64Array[]
+  private readonly lastTwo = new Float64Array(LAST_TWO_DOUBLES)
+
+  constructor(plan: Plan) {
+    this.plan = plan
+    this.values = { features: new Float64Array(plan.features.length), flags: new Float64Array(plan.flags.length), readingsInLongest: 0 }
+    this.spans = plan.windows.map(() => ({ startMs: 0, oldFrom: 0, oldBehind: 0, youngFrom: 0, youngBehind: 0 }))
+    this.merged = plan.windows.map(window => new Float64Array(1 + window.accumulators.length * MERGED_DOUBLES))
+  }
+
+  /** What holds as of `asOfMs`. `pane` is the young one in table 0 of the hop that ends there. */
+  read(panes: Panes, asOfMs: number, pane: number): WindowValues {
+    const { plan, values } = this
+    for (let w = 0; w < plan.windows.length; w++) this.mergeWindow(panes, w, asOfMs)
+    for (let f = 0; f < plan.features.length; f++) values.features[f] = this.finish(panes, plan.features[f])
+    for (let f = 0; f < plan.flags.length; f++) values.flags[f] = judgeFlag(plan.flags[f], values.features, panes, plan.tables[0], pane)
+    values.readingsInLongest = this.merged[plan.longest][0]
+    return values
+  }
+
+  private mergeWindow(panes: Panes, w: number, asOfMs: number): void {
+    const window = this.plan.windows[w]
+    const table = this.plan.tables[window.table]
+    const endMs = Math.floor(asOfMs / table.hopMs) * table.hopMs
+    const into = this.merged[w]
+    span(panes, table, endMs - window.windowMs, endMs, this.spans[w])
+    const { cacheAt } = window
+    if (cacheAt >= 0 && panes.data[cacheAt] === endMs) {
+      for (let i = 0; i < into.length; i++) into[i] = panes.data[cacheAt + 1 + i]
+      return
     }
-    return finish(feature, window)
-  })
-  const flags = Float64Array.from(plan.flags, flag => judgeFlag(flag, features, tables[0], pane))
-  return { features, flags, readingsInLongest: readingsIn(tables[plan.longest.table], asOfMs, plan.longest.windowMs) }
-}
-
-function mergeWindow(table: PaneTable, accumulator: Accumulator, asOfMs: number, windowMs: number): Merged {
-  const { n, mean, m2, min, max, sum, lastTwo } = accumulator
-  const into: Merged = {
-    n: 0,
-    mean: 0,
-    m2: 0,
-    min: Number.POSITIVE_INFINITY,
-    max: Number.NEGATIVE_INFINITY,
-    sum: 0,
-    lastTwo: new Float64Array(8)
+    into[0] = readingsIn(panes, table, this.spans[w])
+    mergeAll(panes, window, table, this.spans[w], into)
+    if (cacheAt < 0) return
+    panes.data[cacheAt] = endMs
+    for (let i = 0; i < into.length; i++) panes.data[cacheAt + 1 + i] = into[i]
   }
-  into.lastTwo.fill(Number.NEGATIVE_INFINITY)
-  const endMs = Math.floor(asOfMs / table.plan.hopMs) * table.plan.hopMs
-  const behind = table.firstBehind(endMs)
-  for (let pane = table.firstBehind(endMs - windowMs); pane < behind; pane++) {
-    const count = table.valueAt(pane, n)
-    if (count === 0) continue
-    if (mean >= 0) {
-      // Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances (1979)
-      const difference = table.valueAt(pane, mean) - into.mean
-      const together = into.n + count
-      into.mean += (difference * count) / together
-      if (m2 >= 0) into.m2 += table.valueAt(pane, m2) + (difference * difference * into.n * count) / together
+
+  private finish(panes: Panes, { window, place, aggregate, perMs }: FeaturePlan): number {
+    const merged = this.merged[window]
+    const at = 1 + place * MERGED_DOUBLES
+    const n = merged[at + N]
+    if (aggregate === 'count') return n
+    if (n === 0) return Number.NaN
+    switch (aggregate) {
+      case 'mean':
+        return merged[at + MEAN]
+      case 'std':
+        return n < 2 ? Number.NaN : Math.sqrt(merged[at + M2] / (n - 1))
+      case 'min':
+        return merged[at + MIN]
+      case 'max':
+        return merged[at + MAX]
+      case 'range':
+        return merged[at + MAX] - merged[at + MIN]
+      case 'sum':
+        return merged[at + SUM]
+      case 'last':
+        return this.lastTwoOf(panes, window, place)[3]
+      case 'rate': {
+        const lastTwo = this.lastTwoOf(panes, window, place)
+        const elapsedMs = lastTwo[0] - lastTwo[4]
+        return n < 2 || elapsedMs === 0 ? Number.NaN : ((lastTwo[3] - lastTwo[7]) / elapsedMs) * perMs
+      }
+      default:
+        return aggregate satisfies never
     }
-    into.n += count
-    if (min >= 0) into.min = Math.min(into.min, table.valueAt(pane, min))
-    if (max >= 0) into.max = Math.max(into.max, table.valueAt(pane, max))
-    if (sum >= 0) into.sum += table.valueAt(pane, sum)
-    if (lastTwo >= 0) mergeLastTwo(into.lastTwo, table, pane, lastTwo)
   }
-  return into
-}
 
-function mergeLastTwo(into: Float64Array, table: PaneTable, pane: number, offset: number): void {
-  for (const at of [offset + 4, offset]) {
-    const timeMs = table.valueAt(pane, at)
-    if (timeMs === Number.NEGATIVE_INFINITY) continue
-    keepLastTwo(into, 0, { timeMs, epoch: table.valueAt(pane, at + 1), seq: table.valueAt(pane, at + 2) }, table.valueAt(pane, at + 3))
-  }
-}
-
-function finish(feature: FeaturePlan, { n, mean, m2, min, max, sum, lastTwo }: Merged): number {
-  if (feature.aggregate === 'count') return n
-  if (n === 0) return Number.NaN
-  switch (feature.aggregate) {
-    case 'mean':
-      return mean
-    case 'std':
-      return n < 2 ? Number.NaN : Math.sqrt(m2 / (n - 1))
-    case 'min':
-      return min
-    case 'max':
-      return max
-    case 'range':
-      return max - min
-    case 'sum':
-      return sum
-    case 'last':
-      return lastTwo[3]
-    case 'rate': {
-      const elapsedMs = lastTwo[0] - lastTwo[4]
-      return n < 2 || elapsedMs === 0 ? Number.NaN : ((lastTwo[3] - lastTwo[7]) / elapsedMs) * feature.perMs
+  /** The last two readings in the window: young panes from the last back, until there are two; and those of old panes. */
+  private lastTwoOf(panes: Panes, w: number, place: number): Float64Array {
+    const { lastTwo } = this
+    const window = this.plan.windows[w]
+    const table = this.plan.tables[window.table]
+    const { lastTwo: offset, oldLastTwoAt } = window.accumulators[place]
+    const { startMs, youngFrom, youngBehind } = this.spans[w]
+    lastTwo.fill(Number.NEGATIVE_INFINITY)
+    const isFull = () => lastTwo[LAST_TWO_DOUBLES / 2] > Number.NEGATIVE_INFINITY
+    for (let pane = youngBehind - 1; pane >= youngFrom && !isFull(); pane--)
+      mergeLastTwo(panes.data, panes.baseOf(table, pane) + offset, lastTwo, 0)
+    for (let at = oldLastTwoAt + LAST_TWO_DOUBLES / 2; at >= oldLastTwoAt; at -= LAST_TWO_DOUBLES / 2) {
+      const { data } = panes
+      if (data[at] > startMs) keepLastTwo(lastTwo, 0, { timeMs: data[at], epoch: data[at + 1], seq: data[at + 2] }, data[at + 3])
     }
-    default:
-      return feature.aggregate satisfies never
+    return lastTwo
   }
+}
+
+/** Finds the panes with ends in (startMs, endMs], both multiples of the hop. */
+function span(panes: Panes, table: TablePlan, startMs: number, endMs: number, into: Span): void {
+  const { data } = panes
+  const count = data[table.headAt + OLD_COUNT]
+  const firstMs = data[table.headAt + OLD_FIRST]
+  into.startMs = startMs
+  into.oldFrom = Math.min(count, Math.max(0, (startMs - firstMs) / table.hopMs + 1))
+  into.oldBehind = Math.min(count, Math.max(0, (endMs - firstMs) / table.hopMs + 1))
+  into.youngFrom = panes.firstBehind(table, startMs)
+  into.youngBehind = panes.firstBehind(table, endMs)
+}
+
+function readingsIn(panes: Panes, table: TablePlan, { oldFrom, oldBehind, youngFrom, youngBehind }: Span): number {
+  const { data } = panes
+  let readings = 0
+  for (let slot = oldFrom, base = oldBase(panes, table, slot); slot < oldBehind; slot++, base += table.oldStride)
+    readings += countAt(data, base, 0)
+  for (let pane = youngFrom; pane < youngBehind; pane++) readings += data[panes.baseOf(table, pane) + PANE_READINGS]
+  return readings
+}
+
+function mergeAll(panes: Panes, { accumulators }: WindowPlan, table: TablePlan, span: Span, into: Float64Array): void {
+  const { data } = panes
+  for (let a = 0; a < accumulators.length; a++) {
+    const accumulator = accumulators[a]
+    const at = 1 + a * MERGED_DOUBLES
+    into.fill(0, at, at + MERGED_DOUBLES)
+    into[at + MIN] = Number.POSITIVE_INFINITY
+    into[at + MAX] = Number.NEGATIVE_INFINITY
+    let base = oldBase(panes, table, span.oldFrom)
+    for (let slot = span.oldFrom; slot < span.oldBehind; slot++, base += table.oldStride)
+      mergePane(data, base, countAt(data, base, accumulator.countPlace), accumulator.old, into, at)
+    base = panes.baseOf(table, span.youngFrom)
+    for (let pane = span.youngFrom; pane < span.youngBehind; pane++, base += table.stride)
+      mergePane(data, base, data[base + accumulator.n], accumulator, into, at)
+  }
+}
+
+type Offsets = Readonly<Record<'mean' | 'm2' | 'min' | 'max' | 'sum', number>>
+
+function mergePane(
+  data: Float64Array,
+  base: number,
+  count: number,
+  { mean, m2, min, max, sum }: Offsets,
+  into: Float64Array,
+  at: number
+): void {
+  if (count === 0) return
+  if (mean >= 0) {
+    // Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances (1979)
+    const difference = data[base + mean] - into[at + MEAN]
+    const together = into[at + N] + count
+    into[at + MEAN] += (difference * count) / together
+    if (m2 >= 0) into[at + M2] += data[base + m2] + (difference * difference * into[at + N] * count) / together
+  }
+  into[at + N] += count
+  if (min >= 0) into[at + MIN] = Math.min(into[at + MIN], data[base + min])
+  if (max >= 0) into[at + MAX] = Math.max(into[at + MAX], data[base + max])
+  if (sum >= 0) into[at + SUM] += data[base + sum]
 }
 
 /** 1, 0, or NaN where an operand is undefined. */
-function judgeFlag({ spec, accumulator, operands }: FlagPlan, features: Float64Array, table: PaneTable, pane: number): number {
-  const { n, min, max } = table.plan.accumulators[accumulator]
-  if (table.valueAt(pane, n) === 0 || operands.some(operand => Number.isNaN(features[operand]))) return Number.NaN
-  const highest = table.valueAt(pane, max)
+function judgeFlag(
+  { spec, accumulator, operands }: FlagPlan,
+  features: Float64Array,
+  panes: Panes,
+  table: TablePlan,
+  pane: number
+): number {
+  const { n, min, max }: Accumulator = accumulator
+  const base = panes.baseOf(table, pane)
+  const { data } = panes
+  if (data[base + n] === 0) return Number.NaN
+  for (const operand of operands) if (Number.isNaN(features[operand])) return Number.NaN
+  const highest = data[base + max]
   if (spec.flag === 'exceeds') return highest > spec.factor * features[operands[0]] ? 1 : 0
-  const [mean, std] = operands.map(operand => features[operand])
-  const deviation = Math.max(highest - mean, mean - table.valueAt(pane, min))
+  const mean = features[operands[0]]
+  const std = features[operands[1]]
+  const deviation = Math.max(highest - mean, mean - data[base + min])
   return deviation > spec.factor * std && deviation > 1e-9 * Math.max(1, Math.abs(mean)) ? 1 : 0
-}
-
-function readingsIn(table: PaneTable, asOfMs: number, windowMs: number): number {
-  const endMs = Math.floor(asOfMs / table.plan.hopMs) * table.plan.hopMs
-  const behind = table.firstBehind(endMs)
-  let readings = 0
-  for (let pane = table.firstBehind(endMs - windowMs); pane < behind; pane++) readings += table.readingsAt(pane)
-  return readings
 }

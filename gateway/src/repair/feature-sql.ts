@@ -37,19 +37,19 @@ export function readingsSql(plan: Plan, scan: string): string {
 
 /** Makes `computed`: a row for each hop of the ranges that holds a reading. */
 export function computedSql(plan: Plan): string {
-  const windows = windowsOf(plan)
-  const longest = `coalesce(${windowName(plan.longest.table, plan.longest.windowMs)}.readings, 0)`
-  const expected = plan.longest.windowMs / plan.intervalMs
-  const joins = windows.map(({ name, table }) => {
+  const longest = `coalesce(${windowName(plan.longest)}.readings, 0)`
+  const expected = plan.windows[plan.longest].windowMs / plan.intervalMs
+  const joins = plan.windows.map(({ table }, w) => {
+    const name = windowName(w)
     return `LEFT JOIN ${name} ON ${name}.piece = hops.piece AND ${name}.window_end = ${lastMultiple('as_of_ms', plan.tables[table].hopMs)}`
   })
-  const features = plan.features.map((feature, f) => `${featureSql(feature, f)} AS ${quoteName(feature.name)}`)
+  const features = plan.features.map((feature, f) => `${featureSql(plan, feature, f)} AS ${quoteName(feature.name)}`)
   const flags = plan.flags.map(flag => `${flagSql(plan, flag)} AS ${quoteName(flag.spec.name)}`)
   const withFeatures = ['device_id', 'as_of_ms', 'event_count', `${longest} / ${double(expected)} AS coverage`, 'extremes', ...features]
   return `CREATE OR REPLACE TABLE computed AS WITH
     ${lagSql(plan)}
     hops AS (${hopsSql(plan)}),
-    ${windows.map(({ name, table, windowMs }) => `${name} AS (${windowSql(plan, table, windowMs)})`).join(',\n')},
+    ${plan.windows.map((_, w) => `${windowName(w)} AS (${windowSql(plan, w)})`).join(',\n')},
     featured AS (SELECT ${withFeatures.join(', ')} FROM hops JOIN pieces ON pieces.piece = hops.piece ${joins.join(' ')})
     SELECT * EXCLUDE (extremes)${flags.map(flag => `, ${flag}`).join('')} FROM featured`
 }
@@ -59,18 +59,12 @@ function metricsUsed(plan: Plan): number[] {
   return [...new Set(plan.tables.flatMap(({ accumulators }) => accumulators.map(({ metric }) => metric)))].sort((a, b) => a - b)
 }
 
-function metricOf(plan: Plan, { table, accumulator }: FeaturePlan): number {
-  return plan.tables[table].accumulators[accumulator].metric
+function metricOf(plan: Plan, { window, place }: FeaturePlan): number {
+  return plan.windows[window].accumulators[place].metric
 }
 
-function windowName(table: number, windowMs: number): string {
-  return `w_${table}_${windowMs}`
-}
-
-/** Each window that a feature or the coverage speaks of, once. */
-function windowsOf(plan: Plan): { name: string; table: number; windowMs: number }[] {
-  const all = [plan.longest, ...plan.features].map(({ table, windowMs }) => ({ name: windowName(table, windowMs), table, windowMs }))
-  return [...new Map(all.map(window => [window.name, window])).values()]
+function windowName(window: number): string {
+  return `w_${window}`
 }
 
 /** Metrics whose last two values count; with each of their values, the one before it. */
@@ -101,17 +95,16 @@ function hopsSql(plan: Plan): string {
 }
 
 function flagMetrics(plan: Plan): number[] {
-  return [...new Set(plan.flags.map(({ accumulator }) => plan.tables[0].accumulators[accumulator].metric))]
+  return [...new Set(plan.flags.map(({ accumulator }) => accumulator.metric))]
 }
 
 /**
  * All aggregates over one size of window, (end - size, end]. A window lies in two of the stretches that are numbered by
  * t // size: joining by that number spares DuckDB from trying every reading of a piece with every window.
  */
-function windowSql(plan: Plan, table: number, windowMs: number): string {
-  const aggregates = plan.features.flatMap((feature, f) =>
-    feature.table === table && feature.windowMs === windowMs ? [`${aggregateSql(plan, feature)} AS f${f}`] : []
-  )
+function windowSql(plan: Plan, window: number): string {
+  const { table, windowMs } = plan.windows[window]
+  const aggregates = plan.features.flatMap((feature, f) => (feature.window === window ? [`${aggregateSql(plan, feature)} AS f${f}`] : []))
   return `SELECT ends.piece, window_end, ${['count(*) AS readings', ...aggregates].join(', ')}
     FROM (SELECT *, unnest([window_end // ${windowMs}, window_end // ${windowMs} - 1]) AS stretch
       FROM (SELECT DISTINCT piece, ${lastMultiple('as_of_ms', plan.tables[table].hopMs)} AS window_end FROM hops)) AS ends
@@ -142,20 +135,21 @@ function aggregateSql(plan: Plan, feature: FeaturePlan): string {
 }
 
 /** A feature out of the window that its aggregate was made over. */
-function featureSql({ aggregate, table, windowMs, perMs }: FeaturePlan, f: number): string {
-  const window = windowName(table, windowMs)
-  const made = `${window}.f${f}`
+function featureSql(plan: Plan, { aggregate, window, perMs }: FeaturePlan, f: number): string {
+  const { windowMs } = plan.windows[window]
+  const name = windowName(window)
+  const made = `${name}.f${f}`
   if (aggregate === 'count') return `coalesce(${made}, 0)`
   if (aggregate === 'last') return `${made}.v`
   if (aggregate !== 'rate') return made
   const elapsed = `nullif(${made}.t - ${made}.t_before, 0)`
   const rate = `(${made}.v - ${made}.v_before) / ${elapsed} * ${double(perMs)}`
-  return `CASE WHEN ${made}.t_before > ${window}.window_end - ${windowMs} THEN ${rate} END`
+  return `CASE WHEN ${made}.t_before > ${name}.window_end - ${windowMs} THEN ${rate} END`
 }
 
 /** Null where an operand or the hop's metric is undefined: SQL's comparisons with null are null. */
 function flagSql(plan: Plan, { spec, accumulator, operands }: FlagPlan): string {
-  const m = plan.tables[0].accumulators[accumulator].metric
+  const m = accumulator.metric
   const [least, greatest] = [`extremes.min_${m}`, `extremes.max_${m}`]
   const [first, second] = operands.map(operand => `featured.${quoteName(plan.features[operand].name)}`)
   if (spec.flag === 'exceeds') return `${greatest} > ${double(spec.factor)} * ${first}`

@@ -15,7 +15,7 @@ const NO_EVENT_IDS: EventIdStore = {
   bytesBetween: () => 0
 }
 
-export function newProcessor(snapshot: Uint8Array | null = null): Processor {
+export function newProcessor(snapshot: Iterable<Uint8Array> | null = null): Processor {
   return new Processor(NO_EVENT_IDS, snapshot)
 }
 

@@ -5,6 +5,7 @@
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { readSnapshot } from '@tidemark/gateway/dist/archive/snapshot-file.js'
 import type { LogEntry } from '@tidemark/gateway/dist/log/schema.js'
 import type { Processor } from '@tidemark/gateway/dist/processor/processor.js'
 import type { Device } from '@tidemark/simulator'
@@ -85,7 +86,7 @@ function memory(): { all: number; heap: number } {
 
 export interface Recovery {
   readonly devices: number
-  readonly snapshotMegabytes: number
+  /** Checking the file, and decoding it. */
   readonly loadMs: number
   readonly readings: number
   readonly replayMs: number
@@ -109,16 +110,17 @@ export function writeTraffic(path: string, devices: readonly Device[], filled: F
   writeLog(path, traffic)
 }
 
-/** Brings a processor back from the snapshot and lets it catch up with the log. */
-export function measureRecovery(path: string, snapshot: Uint8Array, devices: number): Recovery {
+/** Brings a processor back from the snapshot's file and lets it catch up with the log. */
+export function measureRecovery(path: string, snapshotPath: string, devices: number): Recovery {
   const startMs = performance.now()
-  const processor = newProcessor(snapshot)
+  const snapshot = readSnapshot(snapshotPath)
+  if (typeof snapshot === 'string') throw new Error(`the snapshot is damaged: ${snapshot}`)
+  const processor = newProcessor(snapshot.parts())
   const loadMs = performance.now() - startMs
   const { readings, ms, boundaryMsMax } = applyLog(path, processor)
   if (readings === 0) throw new Error('nothing was replayed: the log does not follow the snapshot')
   return {
     devices,
-    snapshotMegabytes: snapshot.length / 1e6,
     loadMs,
     readings,
     replayMs: ms,

@@ -1,9 +1,9 @@
 /**
- * A model of the archive's disk and its commit protocol: all files staged and fsynced, one transaction of the catalog, renames,
- * then the snapshot; each is a step of its own that a crash can come before. Recovery redoes the renames of what is recorded and
- * deletes the rest. A file is the rows that the processor handed over.
+ * A model of the archive's disk and its commit protocol: all files staged and fsynced, one transaction of the catalog, renames;
+ * each is a step of its own that a crash can come before, and so is recording a snapshot. Recovery redoes the renames of what is
+ * recorded and deletes the rest. A file is the rows that the processor handed over.
  */
-import { decodeSnapshot, snapshotHead } from '@tidemark/gateway/dist/archive/snapshot-file.js'
+import { checkSnapshot, encodeSnapshot, inMemory, partsIn } from '@tidemark/gateway/dist/archive/snapshot-format.js'
 import type { EpochLedger, FileRows, Flush, RepairMark } from '@tidemark/gateway/dist/processor/flush.js'
 import { Draw, STREAM } from './draw.js'
 import type { SimulatedLog } from './log.js'
@@ -33,8 +33,8 @@ export class SimulatedArchive {
   readonly visible = new Map<string, ArchivedFile>()
   readonly epochs = new Map<string, EpochLedger>()
   readonly repairs: RepairMark[] = []
-  /** Snapshots that ever were durable, for the checks. */
-  readonly everTaken = new Map<number, Uint8Array>()
+  /** Parts of the snapshots that ever were durable, for the checks. */
+  readonly everTaken = new Map<number, readonly Uint8Array[]>()
   committedEntry = 0
   /** How often a damaged one was found. */
   damagedSnapshots = 0
@@ -54,8 +54,8 @@ export class SimulatedArchive {
     this.draw = new Draw(world.seed, STREAM.archive)
   }
 
-  /** Takes a flush through all steps; `written` is told which log entries no snapshot needs any more. */
-  write(flush: Flush, life: Life, written: (oldestNeededEntry: number) => void): void {
+  /** Takes a flush through all steps. */
+  write(flush: Flush, life: Life, written: () => void): void {
     const steps = [
       () => this.stage(flush),
       ...this.commitSteps(this.transactionOf(flush)),
@@ -63,12 +63,11 @@ export class SimulatedArchive {
         ({ path }) =>
           () =>
             this.rename(path)
-      ),
-      () => this.keepSnapshot(flush)
+      )
     ]
     const run = (step: number) => {
       if (step === steps.length) {
-        written(this.oldestNeededEntry)
+        written()
         return
       }
       this.world.scheduler.after(this.stepMs(), life, `archive ${flush.lastEntry} step ${step}`, () => {
@@ -78,6 +77,16 @@ export class SimulatedArchive {
       })
     }
     run(0)
+  }
+
+  /** Records the snapshot of a committed flush; `recorded` is told which log entries no snapshot needs any more. */
+  writeSnapshot(entry: number, parts: readonly Uint8Array[], life: Life, recorded: (oldestNeededEntry: number) => void): void {
+    if (entry > this.committedEntry) throw new Error(`a snapshot of entry ${entry} came where ${this.committedEntry} is committed`)
+    this.world.scheduler.after(this.stepMs(), life, `archive snapshot ${entry}`, () => {
+      this.keepSnapshot(entry, parts)
+      this.onWrite()
+      recorded(this.oldestNeededEntry)
+    })
   }
 
   /** Brings the disk to what the catalog records. Throws where a recorded file is lost. */
@@ -92,12 +101,12 @@ export class SimulatedArchive {
   }
 
   /** The newest snapshot that is whole; a damaged one is forgotten. */
-  loadNewestSnapshot(): Uint8Array | null {
+  loadNewestSnapshot(): readonly Uint8Array[] | null {
     for (;;) {
       const newest = this.snapshots.at(-1)
       if (newest === undefined) return null
-      const snapshot = decodeSnapshot(Buffer.from(newest.file))
-      if (typeof snapshot !== 'string') return snapshot.state
+      const source = inMemory(newest.file)
+      if (typeof checkSnapshot(source) !== 'string') return [...partsIn(source)]
       this.world.scheduler.trace(`snapshot ${newest.entry} damaged`)
       this.snapshots.pop()
       this.damagedSnapshots++
@@ -113,11 +122,6 @@ export class SimulatedArchive {
       newest.file = newest.file.slice()
       newest.file[this.draw.between(0, newest.file.length - 1)] ^= 1 << this.draw.between(0, 7)
     }
-  }
-
-  /** A snapshot that is kept before its turn. */
-  keepSnapshotEarly(flush: Flush): void {
-    this.keepSnapshot(flush)
   }
 
   private stepMs(): number {
@@ -176,11 +180,11 @@ export class SimulatedArchive {
     this.staging.delete(path)
   }
 
-  private keepSnapshot({ lastEntry, snapshot }: Flush): void {
-    if (snapshot === null || this.snapshots.some(({ entry }) => entry === lastEntry)) return
-    const file = Buffer.concat([snapshotHead({ entry: lastEntry, state: snapshot }), snapshot])
-    this.snapshots = [...this.snapshots, { entry: lastEntry, file: new Uint8Array(file) }].slice(-SNAPSHOTS_KEPT)
-    this.everTaken.set(lastEntry, snapshot)
+  /** Keeps a snapshot; a bug that is planted calls it whether or not its flush is committed. */
+  keepSnapshot(entry: number, parts: readonly Uint8Array[]): void {
+    if (this.snapshots.some(known => known.entry === entry)) return
+    this.snapshots = [...this.snapshots, { entry, file: encodeSnapshot(entry, parts) }].slice(-SNAPSHOTS_KEPT)
+    this.everTaken.set(entry, parts)
   }
 
   private get oldestNeededEntry(): number {

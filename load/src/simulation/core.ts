@@ -8,15 +8,23 @@ import { withoutRepeatedValues } from './plants/dedupe-by-value.js'
 import { dropBytes, lateAgainst, overwrite, withoutCorrections } from './plants/flush-tampering.js'
 import type { Plant } from './plants.js'
 
+/** Parts of a snapshot, one after the other; null behind the last. */
+export interface Parts {
+  next(): Uint8Array | null
+}
+
 export interface Core {
   readonly entry: number
   apply(entry: LogEntry): Flush | null
+  /** Begins a snapshot as of the boundary that the last entry made; its parts can be taken while others are applied. */
+  beginSnapshot(devicesPerPart: number): Parts
   takeNotices(): readonly { readonly deviceId: string; readonly epoch: number }[]
 }
 
 export interface CoreOptions {
   readonly eventIds: EventIdStore
-  readonly snapshot: Uint8Array | null
+  /** The parts of one. */
+  readonly snapshot: readonly Uint8Array[] | null
   readonly settings: Settings
   readonly plant: Plant | null
   /** The machine's clock, which the real processor does not read. */
@@ -62,6 +70,7 @@ function tampered(core: Core, tamper: (flush: Flush) => Flush, before: (entry: L
       const flush = core.apply(before(entry))
       return flush === null ? null : tamper(flush)
     },
+    beginSnapshot: devicesPerPart => core.beginSnapshot(devicesPerPart),
     takeNotices: () => core.takeNotices()
   }
 }

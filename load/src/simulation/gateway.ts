@@ -5,7 +5,7 @@
 import { encodeControl, type Settings } from '@tidemark/gateway/dist/processor/control.js'
 import type { Flush } from '@tidemark/gateway/dist/processor/flush.js'
 import { SimulatedArchive } from './archive.js'
-import { type Core, openCore } from './core.js'
+import { type Core, openCore, type Parts } from './core.js'
 import { Draw, STREAM } from './draw.js'
 import { SimulatedEventIds } from './event-ids.js'
 import { SimulatedLog } from './log.js'
@@ -20,6 +20,12 @@ const ENTRIES_AT_ONCE = 64
 /** Flushes with the archive; beyond it the processor waits. As in gateway/src/pipeline/flush-writer.ts. */
 const OUTSTANDING_MAX = 2
 
+/** What waits for the archive, in order. */
+type Work = { readonly flush: Flush } | { readonly entry: number; readonly parts: readonly Uint8Array[] }
+
+/** A snapshot is taken device by device, a part before each entry. */
+const DEVICES_PER_PART = 1
+
 export class SimulatedGateway implements Front {
   readonly log: SimulatedLog
   readonly archive: SimulatedArchive
@@ -30,7 +36,8 @@ export class SimulatedGateway implements Front {
   private scenario: GatewayScenario
   private core!: Core
   private connections = new Map<string, Connection[]>()
-  private outstanding: Flush[] = []
+  private outstanding: Work[] = []
+  private snapshot: { readonly entry: number; readonly source: Parts; readonly parts: Uint8Array[] } | null = null
   private isWriting = false
   private pumpIsDue = false
   /** The log's last entry at the start: what lies before was said to the devices already. */
@@ -69,6 +76,7 @@ export class SimulatedGateway implements Front {
     })
     this.life = life
     this.outstanding = []
+    this.snapshot = null
     this.isWriting = false
     this.pumpIsDue = false
     this.drainEntry = null
@@ -183,15 +191,17 @@ export class SimulatedGateway implements Front {
   private pump(): void {
     const { core, log, archive, world } = this
     for (const entry of log.read(core.entry, ENTRIES_AT_ONCE)) {
-      if (this.outstanding.length >= OUTSTANDING_MAX) return
+      if (this.flushesOutstanding >= OUTSTANDING_MAX) return
+      this.takePart()
       const flush = core.apply(entry)
       if (flush === null) continue
       this.eventIds.commit()
-      if (world.plant === 'snapshot-past-commit') archive.keepSnapshotEarly(flush)
       if (flush.lastEntry <= archive.committedEntry) continue
-      this.outstanding.push(flush)
-      this.writeNext()
+      if (flush.snapshotIsDue) this.beginSnapshot(flush.lastEntry)
+      this.enqueue({ flush })
+      if (world.plant === 'snapshot-past-commit') while (this.takePart());
     }
+    if (core.entry === log.lastEntry) while (this.takePart());
     const notices = core.takeNotices()
     if (core.entry > this.startedBehind) for (const { deviceId, epoch } of notices) this.connections.get(deviceId)?.at(-1)?.tell(epoch)
     if (core.entry < log.lastEntry) this.pumpLater()
@@ -199,20 +209,57 @@ export class SimulatedGateway implements Front {
   }
 
   private writeNext(): void {
-    const [flush] = this.outstanding
-    if (this.isWriting || flush === undefined) return
+    const [work] = this.outstanding
+    if (this.isWriting || work === undefined) return
     this.isWriting = true
-    this.archive.write(flush, this.life!, oldestNeededEntry => {
+    const done = () => {
       this.isWriting = false
       this.outstanding.shift()
-      this.log.truncate(oldestNeededEntry)
       this.writeNext()
       this.pumpLater()
+    }
+    if ('flush' in work) {
+      this.archive.write(work.flush, this.life!, done)
+      return
+    }
+    this.archive.writeSnapshot(work.entry, work.parts, this.life!, oldestNeededEntry => {
+      this.log.truncate(oldestNeededEntry)
+      done()
     })
   }
 
+  private get flushesOutstanding(): number {
+    return this.outstanding.filter(work => 'flush' in work).length
+  }
+
+  private enqueue(work: Work): void {
+    this.outstanding.push(work)
+    this.writeNext()
+  }
+
+  /** As in gateway/src/pipeline/snapshot-taker.ts: one that is still under way is taken to its end first. */
+  private beginSnapshot(entry: number): void {
+    while (this.takePart());
+    this.snapshot = { entry, source: this.core.beginSnapshot(DEVICES_PER_PART), parts: [] }
+  }
+
+  /** Takes the next part of the snapshot under way, if there is one; behind the last, it waits for the archive. */
+  private takePart(): boolean {
+    if (this.snapshot === null) return false
+    const { entry, source, parts } = this.snapshot
+    const part = source.next()
+    if (part !== null) {
+      parts.push(part)
+      return true
+    }
+    this.snapshot = null
+    if (this.world.plant === 'snapshot-past-commit') this.archive.keepSnapshot(entry, parts)
+    else this.enqueue({ entry, parts })
+    return false
+  }
+
   private finishStop(): void {
-    if (this.drainEntry === null || this.core.entry < this.drainEntry || this.outstanding.length > 0) return
+    if (this.drainEntry === null || this.core.entry < this.drainEntry || this.outstanding.length > 0 || this.snapshot !== null) return
     if (!this.log.isIdle) {
       this.pumpLater()
       return

@@ -7,7 +7,21 @@ import { Committer } from '../../../gateway/src/archive/commit.js'
 import { dataPaths, stagingName } from '../../../gateway/src/archive/paths.js'
 import { type Recovered, recoverArchive } from '../../../gateway/src/archive/recover.js'
 import type { Flush } from '../../../gateway/src/processor/flush.js'
-import { epochLedger, filesBelow, flushOf, HOUR_MS, NOON_MS, query, range, readings, rowsOf, temporaryFolder, writeLog } from './kit.js'
+import {
+  epochLedger,
+  filesBelow,
+  flushOf,
+  HOUR_MS,
+  NOON_MS,
+  partsOf,
+  query,
+  range,
+  readings,
+  rowsOf,
+  temporaryFolder,
+  writeLog,
+  writeParts
+} from './kit.js'
 
 interface Opened {
   readonly dataDir: string
@@ -70,7 +84,7 @@ test('a flush lands in Hive partitions, named by its entries', async () => {
     `${RAW}/${name}`
   ])
   expect(filesBelow(join(dataDir, 'staging'))).toEqual([])
-  expect(written).toMatchObject({ lastEntry: 10, files: 5, rows: 25, snapshotEntry: null, oldestNeededEntry: 0 })
+  expect(written).toMatchObject({ lastEntry: 10, files: 5, rows: 25 })
   expect(catalog.committedEntry(0)).toBe(10)
   for (const file of catalog.files()) expect(readFileSync(join(dataDir, 'archive', file.path))).toHaveLength(file.bytes)
 })
@@ -166,10 +180,10 @@ describe('a flush that the disk refused', () => {
   test('behind the commit point is finished by writing it again, not doubled', async () => {
     const { dataDir, committer, catalog } = fresh()
     writeFileSync(join(dataDir, 'archive/raw'), 'a file where a folder belongs')
-    await expect(committer.write(tenth(0, { snapshot: Buffer.from('s') }))).rejects.toThrow(/cannot write the archive in .*archive.raw/)
+    await expect(committer.write(tenth(0))).rejects.toThrow(/cannot write the archive in .*archive.raw/)
     expect(catalog.committedEntry(0)).toBe(10)
     rmSync(join(dataDir, 'archive/raw'))
-    expect(await committer.write(tenth(0, { snapshot: Buffer.from('s') }))).toMatchObject({ lastEntry: 10, files: 2, snapshotEntry: 10 })
+    expect(await committer.write(tenth(0))).toMatchObject({ lastEntry: 10, files: 2 })
     expect(await archivedSeqs(dataDir)).toEqual(range(1, 10))
     expect(filesBelow(join(dataDir, 'staging'))).toEqual([])
   })
@@ -202,36 +216,62 @@ describe('a flush that the disk refused', () => {
 })
 
 describe('snapshots', () => {
+  /** Writes the k-th flush, and a snapshot as of it in two parts. */
+  async function writeBoth(dataDir: string, committer: Committer, k: number): Promise<number> {
+    await committer.write(tenth(k))
+    writeParts(dataDir, k * 10 + 10, 'state ', String(k))
+    return committer.recordSnapshot(k * 10 + 10).oldestNeededEntry
+  }
+
   test('two are kept, and the log is needed from the older one on', async () => {
     const { dataDir, committer, recovered } = fresh(40)
     expect(recovered.loadNewestSnapshot()).toBeNull()
     const needed: number[] = []
-    for (const k of [0, 1, 2, 3]) needed.push((await committer.write(tenth(k, { snapshot: Buffer.from(`state ${k}`) }))).oldestNeededEntry)
+    for (const k of [0, 1, 2, 3]) needed.push(await writeBoth(dataDir, committer, k))
     expect(needed).toEqual([0, 10, 20, 30])
     expect(filesBelow(join(dataDir, 'snapshots'))).toEqual(['000000000030.snapshot', '000000000040.snapshot'])
     const again = recoverArchive(dataDir, 0, () => {})
     expect(again.oldestNeededEntry).toBe(30)
-    expect(String(again.loadNewestSnapshot()?.state)).toBe('state 3')
+    expect(partsOf(again.loadNewestSnapshot())).toEqual(['state ', '3'])
   })
 
   test('a damaged one is skipped with a warning for the one before, and is not counted as kept', async () => {
     const { dataDir, committer } = fresh(40)
-    for (const k of [0, 1]) await committer.write(tenth(k, { snapshot: Buffer.from(`state ${k}`) }))
+    for (const k of [0, 1]) await writeBoth(dataDir, committer, k)
     const path = join(dataDir, 'snapshots/000000000020.snapshot')
     const bytes = readFileSync(path)
     bytes[bytes.length - 1] ^= 4
     writeFileSync(path, bytes)
     const { recovered, warnings, committer: next } = open(dataDir)
     const snapshot = recovered.loadNewestSnapshot()
-    expect([snapshot?.entry, String(snapshot?.state)]).toEqual([10, 'state 0'])
+    expect([snapshot?.entry, partsOf(snapshot)]).toEqual([10, ['state ', '0']])
     expect(warnings).toEqual([expect.stringMatching(/000000000020\.snapshot is damaged \(its checksum does not fit\)/)])
-    expect((await next.write(tenth(2, { snapshot: Buffer.from('state 2') }))).oldestNeededEntry).toBe(10)
+    expect(await writeBoth(dataDir, next, 2)).toBe(10)
     expect(filesBelow(join(dataDir, 'snapshots'))).toEqual(['000000000010.snapshot', '000000000030.snapshot'])
+  })
+
+  test('one that is ahead of the archive is refused', async () => {
+    const { dataDir, committer } = fresh()
+    await committer.write(tenth(0))
+    writeParts(dataDir, 20, 'state')
+    expect(() => committer.recordSnapshot(20)).toThrow('a snapshot of entry 20 came where 10 is committed')
+  })
+
+  test('one that the disk refuses can be recorded again', async () => {
+    const { dataDir, committer } = fresh()
+    await committer.write(tenth(0))
+    const path = join(dataDir, 'snapshots/000000000010.snapshot')
+    mkdirSync(`${path}/in-the-way`, { recursive: true })
+    writeParts(dataDir, 10, 'state')
+    expect(() => committer.recordSnapshot(10)).toThrow(ArchiveWriteError)
+    rmSync(path, { recursive: true })
+    expect(committer.recordSnapshot(10)).toEqual({ entry: 10, oldestNeededEntry: 0 })
+    expect(partsOf(recoverArchive(dataDir, 0, () => {}).loadNewestSnapshot())).toEqual(['state'])
   })
 
   test('when all are damaged, there is none', async () => {
     const { dataDir, committer } = fresh()
-    await committer.write(tenth(0, { snapshot: Buffer.from('state') }))
+    await writeBoth(dataDir, committer, 0)
     writeFileSync(join(dataDir, 'snapshots/000000000010.snapshot'), '')
     const { recovered, warnings } = open(dataDir)
     expect(recovered.loadNewestSnapshot()).toBeNull()

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
 import { readLedger } from '../../../gateway/src/commands/ledger.js'
 import type { Flush } from '../../../gateway/src/processor/flush.js'
-import { filesBelow, flushOf, HOUR_MS, NOON_MS, query, range, readings, temporaryFolder, writeLog } from './kit.js'
+import { filesBelow, flushOf, HOUR_MS, NOON_MS, partsOf, query, range, readings, temporaryFolder, writeLog } from './kit.js'
 import { runWriter, writeWriter } from './writer-process.js'
 
 /** Two flushes of ten entries, each of two processed files and a raw one, and a snapshot. */
@@ -14,7 +14,7 @@ const FLUSHES = [0, 1].map((k): Flush => {
     readings(NOON_MS, range(k * 10 + 1, k * 10 + 5), strings),
     readings(NOON_MS + HOUR_MS, range(k * 10 + 6, k * 10 + 10), strings)
   ]
-  return flushOf([k * 10 + 1, k * 10 + 10], files, strings, { snapshot: Buffer.from(`state ${k}`) })
+  return flushOf([k * 10 + 1, k * 10 + 10], files, strings, { snapshotIsDue: true })
 })
 const FILES_PER_FLUSH = 3
 
@@ -80,6 +80,8 @@ for (const { point, times, committed } of POINTS) {
       expect(filesBelow(join(dataDir, 'staging'))).toEqual([])
       const snapshot = recovered.loadNewestSnapshot()
       expect(snapshot === null || snapshot.entry <= entries, 'no snapshot is ahead of the archive').toBe(true)
+      if (snapshot !== null) expect(partsOf(snapshot)).toEqual(['state as of ', String(snapshot.entry)])
+      expect(filesBelow(join(dataDir, 'snapshots')).filter(file => file.endsWith('.tmp'))).toEqual([])
 
       expect(await runWriter(dataDir)).toBeNull()
       expect(hexOf(join(dataDir, 'archive')), 'the same bytes as without the kill').toEqual(whole)

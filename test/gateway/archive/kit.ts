@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
 import { onTestFinished } from 'vitest'
+import { type Snapshot, SnapshotWriter } from '../../../gateway/src/archive/snapshot-file.js'
 import { frameBytes, writeFrame } from '../../../gateway/src/log/frames.js'
 import { LOG_SCHEMA } from '../../../gateway/src/log/schema.js'
 import type { EpochLedger, FileColumn, FileRows, Flush } from '../../../gateway/src/processor/flush.js'
@@ -13,6 +14,19 @@ import { Sqlite } from '../../../gateway/src/sqlite.js'
 export const HOUR_MS = 3_600_000
 /** An hour's start. */
 export const NOON_MS = Date.UTC(2026, 2, 1, 12)
+
+/** Writes the parts of a snapshot as the processor's thread would, for the archive to record. */
+export function writeParts(dataDir: string, entry: number, ...parts: readonly string[]): void {
+  const writer = new SnapshotWriter(join(dataDir, 'snapshots'), entry)
+  for (const part of parts) writer.append(Buffer.from(part))
+  writer.close()
+}
+
+/** The parts of a snapshot, as text. */
+export function partsOf(snapshot: Snapshot | string | null): string[] {
+  if (snapshot === null || typeof snapshot === 'string') throw new Error(`there is no snapshot: ${snapshot}`)
+  return Array.from(snapshot.parts(), part => Buffer.from(part).toString())
+}
 
 /** A folder that is gone when the test is. */
 export function temporaryFolder(): string {
@@ -136,7 +150,7 @@ export function flushOf(
     hours: [],
     repairs: [],
     fleet: NO_FLEET,
-    snapshot: null,
+    snapshotIsDue: false,
     ...rest
   }
 }

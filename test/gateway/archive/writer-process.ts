@@ -10,12 +10,22 @@ const WRITER = `
   import { readFileSync } from 'node:fs'
   import { deserialize } from 'node:v8'
   import { openArchive } from ${JSON.stringify(new URL('../../../gateway/dist/archive/archive-client.js', import.meta.url).href)}
+  import { SnapshotWriter } from ${JSON.stringify(new URL('../../../gateway/dist/archive/snapshot-file.js', import.meta.url).href)}
   const dataDir = process.argv[2]
   const { recovered, archive } = openArchive(dataDir, { warn: message => console.error(message), memoryMiB: 128 })
   for (const flush of deserialize(readFileSync(dataDir + '/flushes.bin'))) {
-    if (flush.lastEntry > recovered.committedEntry) await archive.write(flush)
+    if (flush.lastEntry <= recovered.committedEntry) continue
+    if (flush.snapshotIsDue) writeSnapshot(flush.lastEntry)
+    await archive.write(flush)
+    if (flush.snapshotIsDue) await archive.recordSnapshot(flush.lastEntry)
   }
   await archive.close()
+
+  function writeSnapshot(entry) {
+    const snapshot = new SnapshotWriter(dataDir + '/snapshots', entry)
+    for (const part of ['state as of ', String(entry)]) snapshot.append(Buffer.from(part))
+    snapshot.close()
+  }
 `
 
 /** Puts the flushes and the writer into the data folder. */

@@ -6,7 +6,19 @@ import { dataPaths } from '../../../gateway/src/archive/paths.js'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
 import { type MaintenancePolicy, type PassContext, type PassResult, runPass } from '../../../gateway/src/maintenance/pass.js'
 import type { FileRows, Flush, Layer } from '../../../gateway/src/processor/flush.js'
-import { type Cells, filesBelow, flushOf, HOUR_MS, NOON_MS, range, rowsOf, temporaryFolder, withDuckDb, writeLog } from '../archive/kit.js'
+import {
+  type Cells,
+  filesBelow,
+  flushOf,
+  HOUR_MS,
+  NOON_MS,
+  range,
+  rowsOf,
+  temporaryFolder,
+  withDuckDb,
+  writeLog,
+  writeParts
+} from '../archive/kit.js'
 
 /** Archives to be maintained, and what they hold, to the bit. */
 
@@ -26,6 +38,8 @@ export interface TestArchive {
   readonly dataDir: string
   readonly catalog: Catalog
   write(flush: Flush): Promise<void>
+  /** Keeps a snapshot as of the entry, whose flush is written. */
+  takeSnapshot(entry: number): void
   pass(context?: Partial<PassContext>): Promise<PassResult>
   files(layer?: Layer): CatalogFile[]
 }
@@ -51,6 +65,10 @@ export function openArchive(dataDir: string): TestArchive {
     catalog,
     write: async flush => {
       await committer.write(flush)
+    },
+    takeSnapshot: entry => {
+      writeParts(dataDir, entry, 'state')
+      committer.recordSnapshot(entry)
     },
     pass: (context = {}) =>
       runPass({ paths, catalog, policy: POLICY, nowMs: () => EVENING_MS, signal: new AbortController().signal, ...context }),

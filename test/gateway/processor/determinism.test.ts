@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { encode } from '@msgpack/msgpack'
+import { decode, encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { SqliteEventIdStore } from '../../../gateway/src/event-id-store.js'
@@ -23,7 +23,7 @@ let files = 0
 function replay(
   entries: readonly LogEntry[],
   eventIds: EventIdStore,
-  snapshot: Uint8Array | null,
+  snapshot: readonly Uint8Array[] | null,
   onFlush = (_flush: Flush, _entry: LogEntry) => {}
 ): Flush[] {
   const processor = new Processor(eventIds, snapshot)
@@ -39,17 +39,22 @@ function replay(
 
 function expectSame(actual: readonly Flush[], expected: readonly Flush[]): void {
   if (actual.length === expected.length && actual.every((flush, i) => Buffer.compare(encode(flush), encode(expected[i])) === 0)) return
-  expect(actual.map(readable)).toEqual(expected.map(readable))
+  expect(actual).toEqual(expected)
   throw new Error('the flushes differ in bits that do not show')
 }
 
-function readable(flush: Flush): unknown {
-  return { ...flush, snapshot: flush.snapshot === null ? null : Buffer.from(flush.snapshot).toString('latin1') }
+/** Each snapshot, and the flushes behind it. They were taken device by device, while the log went on. */
+function restarts(t: Timeline): { snapshot: readonly Uint8Array[]; behind: readonly Flush[] }[] {
+  t.finishSnapshot()
+  return Array.from(t.snapshots, ([flushes, snapshot]) => ({ snapshot, behind: t.flushes.slice(flushes) }))
 }
 
-/** Each snapshot, and the flushes behind it. */
-function restarts(flushes: readonly Flush[]): { snapshot: Uint8Array; behind: readonly Flush[] }[] {
-  return flushes.flatMap(({ snapshot }, i) => (snapshot === null ? [] : [{ snapshot, behind: flushes.slice(i + 1) }]))
+/** All parts of a snapshot, at once. */
+function partsOf(processor: Processor): Uint8Array[] {
+  const encoder = processor.beginSnapshot()
+  const parts: Uint8Array[] = []
+  for (let part = encoder.next(); part !== null; part = encoder.next()) parts.push(part)
+  return parts
 }
 
 describe('the same log gives the same flushes', () => {
@@ -71,7 +76,7 @@ describe('the same log gives the same flushes', () => {
         const eventIds = new EventIdsInMemory()
         const t = new Timeline(eventIds)
         writeLog(t, steps)
-        for (const { snapshot, behind } of restarts(t.flushes)) {
+        for (const { snapshot, behind } of restarts(t)) {
           expectSame(replay(t.entries, eventIds, snapshot), behind)
           restarted++
         }
@@ -93,7 +98,7 @@ describe('the same log gives the same flushes', () => {
           const flush = processor.apply(entry)
           if (flush === null) continue
           flushes.push(flush)
-          if (flush.snapshot !== null) processor = new Processor(ownIds, flush.snapshot.slice())
+          if (flush.snapshotIsDue) processor = new Processor(ownIds, partsOf(processor))
         }
         expectSame(flushes, t.flushes)
       }),
@@ -111,7 +116,7 @@ describe('the same log gives the same flushes', () => {
         const ran = replay(t.entries, first, null, (_, { ingestMs }) => first.commit(ingestMs))
         first.close()
         expectSame(ran, t.flushes)
-        const points = restarts(t.flushes)
+        const points = restarts(t)
         const { snapshot, behind } = points[random % points.length]
         const second = new SqliteEventIdStore(path)
         expectSame(
@@ -133,9 +138,32 @@ describe('the same log gives the same flushes', () => {
     t.tick(60_000)
     for (let i = 0; i < 400; i++) t.message('batch', payload)
     expect(t.flushes.map(flush => flush.files.map(file => file.rows))).toEqual([[], [], [300, 372]])
-    for (const { snapshot, behind } of restarts(t.flushes)) expectSame(replay(t.entries, new EventIdsInMemory(), snapshot), behind)
+    for (const { snapshot, behind } of restarts(t)) expectSame(replay(t.entries, new EventIdsInMemory(), snapshot), behind)
   })
 })
+
+interface DevicesPart {
+  readonly plans: readonly unknown[]
+  readonly devices: readonly Uint8Array[]
+}
+
+function devicesOf([, ...parts]: readonly Uint8Array[]): { place: number; features: { plan: number }[] }[] {
+  return parts.flatMap(part => (decode(part) as DevicesPart).devices).map(bytes => decode(bytes) as ReturnType<typeof devicesOf>[number])
+}
+
+function placesOf(parts: readonly Uint8Array[]): number[] {
+  return devicesOf(parts).map(({ place }) => place)
+}
+
+/** What a snapshot holds, in an order that does not depend on when its parts were taken. */
+function contentsOf(parts: readonly Uint8Array[]): unknown {
+  const plans = parts.slice(1).flatMap(part => (decode(part) as DevicesPart).plans)
+  const devices = devicesOf(parts).map(device => ({
+    ...device,
+    features: device.features.map(each => ({ ...each, plan: plans[each.plan] }))
+  }))
+  return { head: decode(parts[0]), devices: devices.sort((a, b) => a.place - b.place) }
+}
 
 describe('a snapshot', () => {
   test('holds the rows that wait', () => {
@@ -146,16 +174,47 @@ describe('a snapshot', () => {
     const [flush] = replay(
       t.entries.concat({ ...t.entries[1], entry: t.entries.length + 1 }),
       new EventIdsInMemory(),
-      t.flushes[0].snapshot
+      restarts(t)[0].snapshot
     )
     expect(flush).toBeUndefined()
     t.tick(600_000)
-    const again = replay(t.entries, new EventIdsInMemory(), t.flushes[0].snapshot)
+    const again = replay(t.entries, new EventIdsInMemory(), restarts(t)[0].snapshot)
     expect(again.flatMap(({ files }) => files).filter(({ layer }) => layer === 'processed')).toMatchObject([{ rows: 1 }])
   })
 
   test('of another version is refused', () => {
-    expect(() => new Processor(new EventIdsInMemory(), encode({ version: 99 }))).toThrow('the snapshot has version 99')
+    expect(() => new Processor(new EventIdsInMemory(), [encode({ version: 99 })])).toThrow('the snapshot has version 99')
+  })
+
+  test('without a part of it is refused', () => {
+    const t = timeline({ snapshotEvery: 1 })
+    for (const device of ['a', 'b']) t.batch({ device, readings: [{ seq: 1, eventTimeMs: at('14:00') }] })
+    t.drain()
+    const [{ snapshot }] = restarts(t)
+    expect(snapshot).toHaveLength(3)
+    expect(() => new Processor(new EventIdsInMemory(), snapshot.slice(0, 2))).toThrow('the snapshot lacks device 1 of 2')
+    expect(() => new Processor(new EventIdsInMemory(), [])).toThrow('the snapshot is empty')
+  })
+
+  test('taken in parts while the log goes on is the state as of its boundary', () => {
+    let changed = 0
+    fc.assert(
+      fc.property(log, steps => {
+        const t = new Timeline()
+        writeLog(t, steps)
+        const inParts = restarts(t).map(({ snapshot }) => snapshot)
+        const processor = new Processor(new EventIdsInMemory())
+        const atOnce: Uint8Array[][] = []
+        for (const entry of t.entries) if (processor.apply(entry)?.snapshotIsDue) atOnce.push(partsOf(processor))
+        expect(inParts).toHaveLength(atOnce.length)
+        for (const [i, parts] of inParts.entries()) {
+          expect(contentsOf(parts)).toEqual(contentsOf(atOnce[i]))
+          changed += Number(placesOf(parts).some((place, k) => place !== k))
+        }
+      }),
+      { numRuns: 40 }
+    )
+    expect(changed, 'snapshots in which a device changed before its turn').toBeGreaterThan(10)
   })
 })
 

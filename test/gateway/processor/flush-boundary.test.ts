@@ -162,7 +162,7 @@ describe('a snapshot', () => {
       t.tick(60_000)
     }
     t.drain()
-    expect(t.flushes.map(({ snapshot }) => snapshot !== null)).toEqual([false, false, true, false, false, true, false, true])
+    expect(t.flushes.map(({ snapshotIsDue }) => snapshotIsDue)).toEqual([false, false, true, false, false, true, false, true])
   })
 })
 

@@ -145,8 +145,9 @@ test('a snapshot holds the registry', () => {
   t.set('pump-9', { site: 'hall 2', retired: true })
   t.status(birth)
   send(t, 'pump-7', '13:00')
-  const { snapshot } = t.drain()
-  const restored = new Processor(new EventIdsInMemory(), snapshot)
+  t.drain()
+  t.finishSnapshot()
+  const restored = new Processor(new EventIdsInMemory(), t.snapshots.get(t.flushes.length))
   expect(restored.devices()).toEqual([t.device('pump-7'), t.device('pump-9')])
 })
 

@@ -16,7 +16,7 @@ export interface Evidence {
   readonly durableMessages: ReadonlySet<number>
   /** By path. */
   readonly files: ReadonlyMap<string, ArchivedFile>
-  readonly snapshots: ReadonlyMap<number, Uint8Array>
+  readonly snapshots: ReadonlyMap<number, readonly Uint8Array[]>
   readonly epochs: readonly EpochLedger[]
   readonly repairs: readonly RepairMark[]
   readonly readings: readonly Row[]

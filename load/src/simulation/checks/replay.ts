@@ -16,7 +16,7 @@ export function replay(
   { world, scenario }: Evidence,
   entries: readonly LogEntry[],
   eventIds = new SimulatedEventIds(world.plant === 'event-ids-ahead-of-log'),
-  snapshot: Uint8Array | null = null
+  snapshot: readonly Uint8Array[] | null = null
 ): Flush[] {
   const wallMs = () => world.scheduler.nowMs + HOURS_LATER_MS
   const core = openCore({ eventIds, snapshot, settings: scenario.settings, plant: world.plant, wallMs })
