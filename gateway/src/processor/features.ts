@@ -15,21 +15,12 @@ import { Panes } from './panes.js'
 import { panesUnder } from './panes-under.js'
 import { WindowReader, type WindowValues } from './windows.js'
 
-/** A feature row on its way out. */
-export interface FeatureRow {
-  readonly asOfMs: number
-  readonly revision: number
-  readonly provisional: boolean
-  /** Readings in the hop that ends at `asOfMs`. */
-  readonly eventCount: number
-  /** Readings in the longest window over readings expected in it. */
-  readonly coverage: number
-  /** Overwritten by the next row. */
-  readonly values: WindowValues
-}
-
 export interface FeatureSinks {
-  row(row: FeatureRow): void
+  /**
+   * A row goes out. `eventCount`: readings in the hop that ends at `asOfMs`. `coverage`: readings in the longest window over readings
+   * expected in it. `values` is overwritten by the next row.
+   */
+  row(asOfMs: number, revision: number, provisional: boolean, eventCount: number, coverage: number, values: WindowValues): void
   /** Rows as of (fromMs, throughMs] would change, but their panes are gone. */
   repair(fromMs: number, throughMs: number): void
 }
@@ -64,6 +55,20 @@ export class Features {
 
   get isDirty(): boolean {
     return this.panes.data[DIRTY_FROM] < Number.POSITIVE_INFINITY
+  }
+
+  /** Reads what the next reading will be merged into. */
+  warm(): number {
+    const { panes } = this
+    const { tables } = this.plan
+    let seen = 0
+    for (let t = 0; t < tables.length; t++) {
+      const count = panes.count(tables[t])
+      if (count === 0) continue
+      const base = panes.baseOf(tables[t], count - 1)
+      seen += panes.data[base] + panes.data[base + 8] + panes.data[base + tables[t].stride - 1]
+    }
+    return seen
   }
 
   /** Takes a valid reading in. Rows that it changes wait for `correct`. */
@@ -190,14 +195,7 @@ export class Features {
     panes.setRevision(table, pane, revision)
     const values = readerOf(plan).read(panes, asOfMs, pane)
     const expected = plan.tables[plan.windows[plan.longest].table].windowMs / plan.intervalMs
-    sinks.row({
-      asOfMs,
-      revision,
-      provisional,
-      eventCount: panes.readingsAt(table, pane),
-      coverage: values.readingsInLongest / expected,
-      values
-    })
+    sinks.row(asOfMs, revision, provisional, panes.readingsAt(table, pane), values.readingsInLongest / expected, values)
   }
 }
 

@@ -2,6 +2,7 @@
  * What changed of the fleet since the last boundary: registrations, how far each device has come, what became of readings by hour.
  * Nothing is left in it behind a boundary, so it is no part of a snapshot.
  */
+import type { Changes } from './changes.js'
 import type { Device } from './device.js'
 import { type HourCountColumns, HourCounts } from './hour-counts.js'
 import { type DeviceRow, rowOf } from './registry.js'
@@ -49,7 +50,8 @@ export interface FleetFlush {
 export class Fleet {
   readonly hours = new HourCounts()
   private readonly registrations = new Set<Device>()
-  private readonly moved = new Set<Device>()
+  private readonly moved: Device[] = []
+  private round = 0
 
   /** The device's registration or status changed. */
   noteRegistration(device: Device): void {
@@ -58,28 +60,31 @@ export class Fleet {
 
   /** The device has sent something, its watermark rose, or it fell silent. */
   noteProgress(device: Device): void {
-    this.moved.add(device)
+    if (device.movedIn === this.round) return
+    device.movedIn = this.round
+    this.moved.push(device)
   }
 
   /** Whether a boundary would tell something: a device that fell silent, or passed a gap, does so by ticks alone. */
   get hasNews(): boolean {
-    return this.registrations.size > 0 || this.moved.size > 0
+    return this.registrations.size > 0 || this.moved.length > 0
   }
 
   /** `changed`: the epochs that changed since the last boundary. */
-  take(knownAtMs: number, changed: ReadonlyMap<Device, ReadonlySet<number>>, waiting: readonly WaitingHour[]): FleetFlush {
+  take(knownAtMs: number, changed: Changes, waiting: readonly WaitingHour[]): FleetFlush {
     const devices = Array.from(this.registrations, rowOf)
-    const moved = Array.from(this.moved).filter(device => !this.registrations.has(device))
+    const moved = this.moved.filter(device => !this.registrations.has(device))
     this.registrations.clear()
-    this.moved.clear()
+    this.moved.length = 0
+    this.round++
     return { knownAtMs, devices, progress: progressOf(moved), hours: this.hours.take(), unseen: unseenOf(changed), waiting }
   }
 }
 
-function unseenOf(changed: ReadonlyMap<Device, ReadonlySet<number>>): EpochUnseen[] {
+function unseenOf(changed: Changes): EpochUnseen[] {
   const unseen: EpochUnseen[] = []
-  for (const [device, epochs] of changed) {
-    for (const epoch of epochs) {
+  for (const device of changed.devices) {
+    for (const epoch of changed.epochsOf(device)) {
       const report = device.epoch(epoch)?.reportUnseen() ?? null
       if (report !== null) unseen.push({ deviceId: device.deviceId, epoch, ...report })
     }
@@ -91,7 +96,7 @@ function progressOf(devices: readonly Device[]): DeviceProgress {
   return {
     deviceIds: devices.map(({ deviceId }) => deviceId),
     watermarksMs: Float64Array.from(devices, ({ watermarkMs }) => (Number.isFinite(watermarkMs) ? watermarkMs : Number.NaN)),
-    seenMs: Float64Array.from(devices, ({ registration }) => registration.seenMs ?? Number.NaN),
+    seenMs: Float64Array.from(devices, ({ seenMs }) => seenMs),
     idle: Uint8Array.from(devices, ({ idle }) => (idle ? 1 : 0))
   }
 }

@@ -3,6 +3,7 @@
  * column, since an hour of a large fleet is a row for each device. Nothing is left in it behind a boundary.
  */
 import { EVENT_TIME_AHEAD_MS_MAX, EVENT_TIME_MS_MIN } from '@tidemark/protocol'
+import type { Device } from './device.js'
 import type { Span } from './spans.js'
 
 const HOUR_MS = 3_600_000
@@ -46,12 +47,32 @@ export class HourCounts {
   /** By device, the place used last: a device mostly sends of one hour. */
   private readonly lastPlace: number[] = []
   private readonly places = new Map<string, number>()
+  /** Names by place in the dictionary. */
+  private profileNames: string[] = []
+  private round = 0
   private counts = emptyCounts(0)
 
   /** Counts readings of the hour that the event time says, where it says one. */
   add(name: CountName, deviceId: string, profile: string, eventTimeMs: number, ingestMs: number, readings = 1): void {
     if (!isPlausible(eventTimeMs, ingestMs)) return
     const place = this.placeOf(deviceId, profile, hourOf(eventTimeMs)) // first: it may make the columns anew
+    this.counts[name][place] += readings
+  }
+
+  /** The same for a device that is known: where it was counted last is kept with it. */
+  addOf(name: CountName, device: Device, profile: string, eventTimeMs: number, ingestMs: number, readings = 1): void {
+    const { countPlace: last } = device
+    if (device.countedIn === this.round && this.profileNames[this.profile[last]] === profile) {
+      const hourMs = this.hoursMs[last]
+      if (eventTimeMs >= hourMs && eventTimeMs < hourMs + HOUR_MS && isPlausible(eventTimeMs, ingestMs)) {
+        this.counts[name][last] += readings
+        return
+      }
+    }
+    if (!isPlausible(eventTimeMs, ingestMs)) return
+    const place = this.placeOf(device.deviceId, profile, hourOf(eventTimeMs))
+    device.countedIn = this.round
+    device.countPlace = place
     this.counts[name][place] += readings
   }
 
@@ -82,7 +103,7 @@ export class HourCounts {
     const { size, counts } = this
     const taken = {
       deviceIds: [...this.devices.keys()],
-      profiles: [...this.profiles.keys()],
+      profiles: this.profileNames,
       device: this.device.slice(0, size),
       profile: this.profile.slice(0, size),
       hoursMs: this.hoursMs.slice(0, size),
@@ -98,6 +119,8 @@ export class HourCounts {
     this.size = 0
     this.devices.clear()
     this.profiles.clear()
+    this.profileNames = []
+    this.round++
     this.places.clear()
     this.lastPlace.length = 0
     return taken
@@ -107,6 +130,7 @@ export class HourCounts {
   private placeOf(deviceId: string, profile: string, hourMs: number): number {
     const device = indexIn(this.devices, deviceId)
     const profileIndex = indexIn(this.profiles, profile)
+    this.profileNames[profileIndex] = profile
     const last = this.lastPlace[device]
     if (last !== undefined && this.hoursMs[last] === hourMs && this.profile[last] === profileIndex) return last
     const key = `${device}/${profileIndex}/${hourMs}`

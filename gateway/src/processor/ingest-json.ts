@@ -41,7 +41,7 @@ function withProfile(reading: JsonReading, { registration }: Device): JsonReadin
 function ingestReading(state: State, message: Message, device: Device, reading: JsonReading, at: Position): void {
   const { eventId } = reading
   if (state.eventIds.has(device.deviceId, eventId, at, state.ingestMs - EVENT_ID_KEPT_MS)) {
-    device.opaque.duplicates++
+    device.touchOpaque().duplicates++
     state.counters.duplicates++
     state.fleet.hours.add('duplicates', device.deviceId, reading.profile ?? '', reading.eventTimeMs, state.ingestMs)
     return
@@ -98,7 +98,7 @@ function reinstate(state: State, device: Device, reading: JsonReading, at: Posit
     state.eventIds.add(device.deviceId, reading.eventId, at, state.ingestMs)
   }
   take(state, device, reading, judged, at)
-  device.opaque.quarantined--
+  device.touchOpaque().quarantined--
   moveWatermark(state, device, reading.eventTimeMs)
   return true
 }
@@ -161,20 +161,20 @@ function take(state: State, device: Device, reading: JsonReading, { known, colum
   const identity = { epoch: 0, seq: 0, eventId }
   archive(state, device, known, { eventTimeMs, identity, late, clock: 'synced', extra }, rows => putMetrics(rows, columns, 0, values))
   state.addToFeatures(device, known.plan, { timeMs: eventTimeMs, epoch: at.entry, seq: at.place }, values)
-  device.opaque.archived++
-  if (late) device.opaque.late++
+  device.touchOpaque().archived++
+  if (late) device.touchOpaque().late++
 }
 
 /** Nothing tells whether older readings are still to come: the watermark stays behind the latest by the allowed lateness. */
 function moveWatermark(state: State, device: Device, eventTimeMs: number): void {
-  device.opaque.latestEventTimeMs = Math.max(device.opaque.latestEventTimeMs, eventTimeMs)
+  device.touchOpaque().latestEventTimeMs = Math.max(device.opaque.latestEventTimeMs, eventTimeMs)
   state.raiseWatermark(device, device.opaque.latestEventTimeMs - state.settings!.allowedLatenessMs)
 }
 
 function refuse(state: State, message: Message, device: Device, reading: JsonReading | null, { reason, detail }: Judgement): void {
   const identity = reading === null ? null : { epoch: 0, seq: 0, eventId: reading.eventId }
   const accounted = reading !== null && reason !== 'event-id-store-full'
-  if (accounted) device.opaque.quarantined++
+  if (accounted) device.touchOpaque().quarantined++
   quarantine(state, message, {
     reason,
     detail,

@@ -81,24 +81,24 @@ function archiveHour(
   writeColumns(rows, state, device, plain, rules, from, behind)
   rows.endRows(behind - from)
   state.outputs.countReadings(rows, behind - from, late)
-  state.fleet.hours.add('received', device.deviceId, plain.profile.name, eventTimesMs[from], state.ingestMs, behind - from)
-  if (late > 0) state.fleet.hours.add('late', device.deviceId, plain.profile.name, eventTimesMs[from], state.ingestMs, late)
+  state.fleet.hours.addOf('received', device, plain.profile.name, eventTimesMs[from], state.ingestMs, behind - from)
+  if (late > 0) state.fleet.hours.addOf('late', device, plain.profile.name, eventTimesMs[from], state.ingestMs, late)
   return late
 }
 
 function writeColumns(rows: Rows, state: State, device: Device, plain: PlainBatch, rules: PlainRules, from: number, behind: number): void {
   const { count: at } = rows
   const end = at + behind - from
-  rows.indicesOf(READING.device).fill(rows.indexOf(device.deviceId), at, end)
+  fillIndex(rows.indicesOf(READING.device), deviceIn(rows, device), at, end)
   copy(plain.eventTimesMs, from, behind, rows.numbersOf(READING.eventTime), at)
   fill(rows.numbersOf(READING.ingestTime), state.ingestMs, at, end)
   fill(rows.numbersOf(READING.epoch), plain.epoch, at, end)
   copy(plain.seqs, from, behind, rows.numbersOf(READING.seq), at)
-  rows.indicesOf(READING.clock).fill(rows.indexOf(plain.clock), at, end)
+  fillIndex(rows.indicesOf(READING.clock), rows.indexIn(READING.clock, plain.clock), at, end)
   fill(rows.numbersOf(READING.profileVersion), plain.profile.version, at, end)
   for (let m = 0; m < rules.isText.length; m++) {
     const column = READING.metrics + m
-    if (rules.isText[m]) writeTexts(rows, plain.texts[m], from, behind, rows.indicesOf(column), at)
+    if (rules.isText[m]) writeTexts(rows, plain.texts[m], from, behind, column)
     else copy(plain.numbers[m], from, behind, rows.numbersOf(column), at)
   }
 }
@@ -108,20 +108,29 @@ function copy(values: Float64Array, from: number, behind: number, into: Float64A
   for (let i = from; i < behind; i++) into[at + i - from] = values[i]
 }
 
+/** The device's place in the dictionary of the rows. */
+function deviceIn(rows: Rows, device: Device): number {
+  if (device.readingRows !== rows.serial) {
+    device.readingRows = rows.serial
+    device.readingText = rows.indexOf(device.deviceId)
+  }
+  return device.readingText
+}
+
+function fillIndex(into: Int32Array, value: number, from: number, behind: number): void {
+  for (let row = from; row < behind; row++) into[row] = value
+}
+
 function fill(into: Float64Array, value: number, from: number, behind: number): void {
   for (let row = from; row < behind; row++) into[row] = value
 }
 
-function writeTexts(rows: Rows, texts: readonly (string | null)[], from: number, behind: number, into: Int32Array, at: number): void {
-  let last: string | null = null
-  let index = -1
+function writeTexts(rows: Rows, texts: readonly (string | null)[], from: number, behind: number, column: number): void {
+  const into = rows.indicesOf(column)
+  const { count: at } = rows
   for (let i = from; i < behind; i++) {
     const text = texts[i]
-    if (text !== last) {
-      index = text === null ? -1 : rows.indexOf(text)
-      last = text
-    }
-    into[at + i - from] = index
+    into[at + i - from] = text === null ? -1 : rows.indexIn(column, text)
   }
 }
 

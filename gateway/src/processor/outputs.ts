@@ -24,6 +24,7 @@ export class Outputs {
   /** Rows that wait, and bytes of payloads in them: what bounds memory between boundaries. */
   rows = 0
   payloadBytes = 0
+  private serials = 0
   private readonly pending = new Map<string, Rows>()
   /** The rows that each layout wrote to last. */
   private readonly recent = new Map<RowLayout, Rows>()
@@ -39,7 +40,7 @@ export class Outputs {
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
     if (rows === undefined) {
-      rows = new Rows(layout, hourMs, ingestMs)
+      rows = new Rows(layout, hourMs, ingestMs, ++this.serials)
       this.pending.set(key, rows)
     }
     this.recent.set(layout, rows)
@@ -141,7 +142,7 @@ export class Outputs {
 
   restore(snapshots: readonly RowsSnapshot[]): void {
     for (const snapshot of snapshots) {
-      const rows = Rows.restore(snapshot)
+      const rows = Rows.restore(snapshot, ++this.serials)
       this.pending.set(`${rows.layout.id}/${rows.hourMs}`, rows)
       this.rows += rows.count
       this.payloadBytes += rows.payloadBytes

@@ -22,6 +22,7 @@ import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
 import { decodeState, type StateEncoder } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
+import { WarmUp } from './warm-up.js'
 
 const SHARD = 0
 
@@ -50,6 +51,7 @@ export interface ProcessorStats extends Counters {
 export class Processor {
   private readonly state: State
   private waiting: Map<string, Map<number, number>>
+  private readonly warmUp = new WarmUp()
   private drains = false
   private repairs = false
 
@@ -71,6 +73,7 @@ export class Processor {
     state.entry = entry
     state.ingestMs = ingestMs
     if (state.boundaryMs === 0) state.boundaryMs = ingestMs
+    this.warmUp.run(frames, state.byIdBytes)
     let ticked = false
     let frameIndex = 0
     for (const cursor = new FrameCursor(frames); cursor.next(); frameIndex++) {
@@ -202,7 +205,7 @@ export class Processor {
     const { state } = this
     state.change(device)
     let isDirty = false
-    for (const features of device.features.values()) {
+    for (const features of device.features) {
       features.advance(device.watermarkMs, state.sinks(device, features))
       if (state.ingestMs - features.correctedAtMs >= intervalMs) features.correct(state.ingestMs, state.sinks(device, features))
       isDirty ||= features.isDirty
@@ -231,7 +234,7 @@ export class Processor {
       state.change(device)
       device.idle = true
       state.fleet.noteProgress(device)
-      for (const features of device.features.values()) features.showOpenHops(state.sinks(device, features))
+      for (const features of device.features) features.showOpenHops(state.sinks(device, features))
     }
   }
 
@@ -267,7 +270,7 @@ export class Processor {
     const { smallHourRows, smallHourWaitMs } = settings
     const all = this.drains || this.repairs || this.isFull
     const taken = state.outputs.take({ ingestMs: state.ingestMs, smallHourRows, smallHourWaitMs, all })
-    for (const device of state.changed.keys()) state.change(device) // what they report of their epochs is noted in these
+    for (const device of state.changed.devices) state.change(device) // what they report of their epochs is noted in these
     const fleet = state.fleet.take(state.ingestMs, state.changed, state.outputs.waitingHours())
     const repair = this.repairs ? { repairOrder: { ingestMs: state.ingestMs, profiles: state.featureProfiles() } } : {}
     const epochs = this.ledger()
@@ -291,8 +294,8 @@ export class Processor {
       for (const [deviceId, epochs] of waiting) for (const epoch of epochs.keys()) state.noteChanged(state.devices.get(deviceId)!, epoch)
     }
     const ledger: EpochLedger[] = []
-    for (const [device, epochs] of state.changed) {
-      for (const epoch of epochs) {
+    for (const device of state.changed.devices) {
+      for (const epoch of state.changed.epochsOf(device)) {
         const row = ledgerRow(device, epoch, this.waiting.get(device.deviceId)?.get(epoch) ?? 0)
         if (row !== null) ledger.push(row)
       }

@@ -41,24 +41,28 @@ export interface Registration {
   site: string | null
   retired: boolean
   status: DeviceStatus | null
-  /** Ingest time of its last message of any kind, Unix ms; null: it never sent one. */
-  seenMs: number | null
 }
 
 export function newRegistration(registeredMs: number): Registration {
-  return { registeredMs, profile: null, site: null, retired: false, status: null, seenMs: null }
+  return { registeredMs, profile: null, site: null, retired: false, status: null }
 }
 
 /** A device as the registry shows it. Times are Unix ms. */
 export interface DeviceRow extends Registration {
   readonly deviceId: string
+  /** Ingest time of its last message of any kind, Unix ms; null: it never sent one. */
+  readonly seenMs: number | null
   /** null: none yet. */
   readonly watermarkMs: number | null
   readonly idle: boolean
 }
 
-export function rowOf({ deviceId, registration, watermarkMs, idle }: Device): DeviceRow {
-  return { deviceId, ...registration, watermarkMs: Number.isFinite(watermarkMs) ? watermarkMs : null, idle }
+export function rowOf({ deviceId, registration, seenMs, watermarkMs, idle }: Device): DeviceRow {
+  return { deviceId, ...registration, seenMs: finiteOrNull(seenMs), watermarkMs: finiteOrNull(watermarkMs), idle }
+}
+
+function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null
 }
 
 /** Takes in what a person has set. A device that is not known yet is registered, however many there are. */
@@ -89,6 +93,6 @@ export function ingestStatus(state: State, deviceId: string, payload: Uint8Array
   const birth = registration.status?.session === status.session ? registration.status : null
   const { agent, epoch } = status.state === 'online' ? status : { agent: birth?.agent ?? null, epoch: birth?.epoch ?? null }
   registration.status = { state: status.state, session: status.session, agent, epoch, sinceMs: state.ingestMs }
-  registration.seenMs = state.ingestMs
+  device.seenMs = state.ingestMs
   state.fleet.noteRegistration(device)
 }

@@ -47,6 +47,8 @@ export class Rows {
   readonly hourMs: number
   /** Ingest time of the first row. */
   readonly sinceMs: number
+  /** No other rows of the same outputs have it. */
+  readonly serial: number
   count = 0
   /** Of what `putBytes` wrote. */
   payloadBytes = 0
@@ -57,19 +59,25 @@ export class Rows {
   private readonly stringIndex = new Map<string, number>()
   private readonly numbers: Float64Array[]
   private readonly indices: Int32Array[]
+  /** By column: the text that was looked up last, and its place. */
+  private readonly lastTexts: string[]
+  private readonly lastIndices: number[]
   private readonly bytes: (Uint8Array | null)[][]
 
-  constructor(layout: RowLayout, hourMs: number, sinceMs: number) {
+  constructor(layout: RowLayout, hourMs: number, sinceMs: number, serial: number) {
     this.layout = layout
     this.hourMs = hourMs
     this.sinceMs = sinceMs
+    this.serial = serial
     this.numbers = layout.columns.map(() => new Float64Array(0))
     this.indices = layout.columns.map(() => new Int32Array(0))
     this.bytes = layout.columns.map(() => [])
+    this.lastTexts = layout.columns.map(() => '')
+    this.lastIndices = layout.columns.map(() => -1)
   }
 
-  static restore(snapshot: RowsSnapshot): Rows {
-    const rows = new Rows(snapshot.layout, snapshot.hourMs, snapshot.sinceMs)
+  static restore(snapshot: RowsSnapshot, serial: number): Rows {
+    const rows = new Rows(snapshot.layout, snapshot.hourMs, snapshot.sinceMs, serial)
     rows.count = rows.capacity = snapshot.count
     for (const text of snapshot.strings) rows.stringIndex.set(text, rows.strings.push(text) - 1)
     for (const [c, column] of snapshot.columns.entries()) {
@@ -110,6 +118,15 @@ export class Rows {
       this.stringIndex.set(text, index)
     }
     return index
+  }
+
+  /** The same for a column whose texts mostly repeat. */
+  indexIn(column: number, text: string): number {
+    if (text !== this.lastTexts[column] || this.lastIndices[column] < 0) {
+      this.lastTexts[column] = text
+      this.lastIndices[column] = this.indexOf(text)
+    }
+    return this.lastIndices[column]
   }
 
   /** Makes room for `count` more rows, whose cells may then be written by column, from `this.count` on; `endRows` ends them. */

@@ -106,7 +106,7 @@ export class StateEncoder {
   keep(device: Device): void {
     if (device.snapshot === this.number) return
     device.snapshot = this.number
-    const features = Array.from(device.features.values(), each => ({ plan: this.placeOf(each.plan), block: each.block }))
+    const features = device.features.map(each => ({ plan: this.placeOf(each.plan), block: each.block }))
     this.packed.push(encoder.encode({ place: device.place, device: device.toSnapshot(), features } satisfies PackedDevice))
   }
 
@@ -185,7 +185,7 @@ function restoreHead(state: State, head: HeadPart): void {
 function restoreDevice(devices: Device[], plans: readonly Plan[], { place, device: snapshot, features }: PackedDevice): void {
   const device = new Device(snapshot.deviceId, place, snapshot)
   devices[place] = device
-  for (const { plan, block } of features) device.features.set(plans[plan].profile.name, new Features(plans[plan], float64s(block)))
+  for (const { plan, block } of features) device.setFeatures(new Features(plans[plan], float64s(block)))
 }
 
 /** MessagePack gives typed arrays back as bytes. */

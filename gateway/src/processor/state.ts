@@ -1,5 +1,6 @@
 /** All that the processor remembers between entries. A function of the log, and of nothing else. */
 import { PlainBatch, type Profile, type ProfileLookup, profileDigest } from '@tidemark/protocol'
+import { Changes } from './changes.js'
 import type { Settings } from './control.js'
 import { Device, FEATURES_MAX } from './device.js'
 import { asciiText, DeviceLookup } from './device-lookup.js'
@@ -64,7 +65,7 @@ export class State {
   /** Ingest time of the last tick, or of the start; NaN before the first. */
   tickedMs = Number.NaN
   readonly devices = new Map<string, Device>()
-  private readonly byIdBytes = new DeviceLookup()
+  readonly byIdBytes = new DeviceLookup()
   /** Snapshots begun, and the last of them. */
   private snapshots = 0
   private encoder: StateEncoder | null = null
@@ -75,7 +76,7 @@ export class State {
   readonly withGap = new Set<Device>()
   readonly dirty = new Set<Device>()
   /** Epochs that changed since the last boundary. */
-  readonly changed = new Map<Device, Set<number>>()
+  readonly changed = new Changes()
   readonly counters: Counters = {
     messages: 0,
     undecodable: 0,
@@ -137,7 +138,7 @@ export class State {
     }
     for (const profile of this.currentProfiles) take(profile)
     for (const { features } of this.devices.values())
-      for (const { plan } of features.values()) if (!this.versions.has(plan.profile.name)) take(plan.profile)
+      for (const { plan } of features) if (!this.versions.has(plan.profile.name)) take(plan.profile)
     return [...latest.values()]
   }
 
@@ -197,7 +198,7 @@ export class State {
     this.change(device)
     device.lastSeenMs = this.uptimeMs
     device.idle = false
-    device.registration.seenMs = this.ingestMs
+    device.seenMs = this.ingestMs
     this.fleet.noteProgress(device)
     return device
   }
@@ -235,13 +236,13 @@ export class State {
    */
   private featuresOf(device: Device, plan: Plan): Features | null {
     const { name, version } = plan.profile
-    const known = device.features.get(name)
-    if (known === undefined && device.features.size >= FEATURES_MAX) return null
+    const known = device.featuresOf(name)
+    if (known === undefined && device.features.length >= FEATURES_MAX) return null
     if (known?.plan.digest === plan.digest || (known !== undefined && known.plan.profile.version > version && this.isInForce(known.plan)))
       return known
     known?.correct(this.ingestMs, this.sinks(device, known))
     const features = known === undefined ? new Features(plan) : known.under(plan, this.sinks(device, known))
-    device.features.set(name, features)
+    device.setFeatures(features)
     return features
   }
 
@@ -250,19 +251,19 @@ export class State {
   }
 
   sinks(device: Device, features: Features): FeatureRowWriter {
-    return this.featureRows.of(device.deviceId, features.plan, this.ingestMs)
+    return this.featureRows.of(device, features.plan, this.ingestMs)
   }
 
   raiseWatermark(device: Device, eventTimeMs: number): void {
     if (eventTimeMs <= device.watermarkMs) return
     device.watermarkMs = eventTimeMs
     this.fleet.noteProgress(device)
-    for (const features of device.features.values()) features.advance(eventTimeMs, this.sinks(device, features))
+    for (const features of device.features) features.advance(eventTimeMs, this.sinks(device, features))
   }
 
   /** The device says that it has ended: nothing more is expected in its open hops. */
   closeHops(device: Device): void {
-    for (const features of device.features.values()) features.close(this.sinks(device, features))
+    for (const features of device.features) features.close(this.sinks(device, features))
   }
 
   notice({ deviceId }: Device, { epoch }: Epoch): void {
@@ -270,12 +271,7 @@ export class State {
   }
 
   noteChanged(device: Device, epoch: number): void {
-    if (device.notedEpoch === epoch && device.notedIn === this.boundaries) return
-    device.notedEpoch = epoch
-    device.notedIn = this.boundaries
-    const epochs = this.changed.get(device)
-    if (epochs === undefined) this.changed.set(device, new Set([epoch]))
-    else epochs.add(epoch)
+    this.changed.note(device, epoch)
   }
 
   countUnknownField(profile: string, field: string): void {
