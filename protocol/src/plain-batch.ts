@@ -11,7 +11,7 @@ import type { ProfileLookup } from './batch-decode.js'
 import { isTime } from './batch-parts.js'
 import { INTEGER_MAX, NAME_LENGTH_MAX, PAYLOAD_BYTES_MAX, READINGS_PER_BATCH_MAX, STRING_BYTES_MAX } from './limits.js'
 import { decimalsOf, type Profile } from './profile.js'
-import { TextCache } from './text-cache.js'
+import { isText, TextCache } from './text-cache.js'
 
 const NIL = 0xc0
 const FALSE = 0xc2
@@ -34,8 +34,11 @@ export class PlainBatch {
   clock: ClockQuality = 'synced'
   readonly seqs = new Float64Array(READINGS_PER_BATCH_MAX)
   readonly eventTimesMs = new Float64Array(READINGS_PER_BATCH_MAX)
-  /** One a metric, in the profile's order: finite numbers (booleans: 0, 1), NaN for null; without meaning for a string. */
-  readonly numbers: Float64Array[] = []
+  /**
+   * `count` values a metric, metric behind metric in the profile's order: finite numbers (booleans: 0, 1), NaN for null; without
+   * meaning for a string.
+   */
+  values = new Float64Array(0)
   /** One a metric: the strings of a metric of that type. */
   readonly texts: (string | null)[][] = []
   private readonly cache = new TextCache()
@@ -62,7 +65,7 @@ export class PlainBatch {
   private readHeader(profileOf: ProfileLookup): boolean {
     const elements = this.arrayHead()
     if ((elements !== 10 && elements !== 11) || this.integer() !== BATCH_VERSION) return false
-    const name = this.text(NAME_LENGTH_MAX)
+    const name = this.profileName()
     const version = this.integer()
     this.epoch = this.integer()
     const held = this.integer()
@@ -82,6 +85,17 @@ export class PlainBatch {
     if (typeof profile === 'string') return false
     this.profile = profile
     return true
+  }
+
+  /** The name is mostly that of the batch before. */
+  private profileName(): string | null {
+    const { bytes, at, formsOf } = this
+    const length = bytes[at] & 0x1f
+    if (formsOf !== null && (bytes[at] & 0xe0) === 0xa0 && isText(formsOf.name, bytes, at + 1, length)) {
+      this.at += 1 + length
+      return formsOf.name
+    }
+    return this.text(NAME_LENGTH_MAX)
   }
 
   private readSeqs(firstSeq: number, hasSteps: boolean): boolean {
@@ -138,37 +152,36 @@ export class PlainBatch {
       if (decimals !== null) return 10 ** decimals
       return metric.type === 'bool' ? BOOLEANS : metric.type === 'string' ? TEXTS : FLOATS
     })
-    while (this.numbers.length < metrics.length) {
-      this.numbers.push(new Float64Array(READINGS_PER_BATCH_MAX))
-      this.texts.push([])
-    }
+    if (this.values.length < metrics.length * READINGS_PER_BATCH_MAX)
+      this.values = new Float64Array(metrics.length * READINGS_PER_BATCH_MAX)
+    while (this.texts.length < metrics.length) this.texts.push([])
   }
 
   private readColumn(m: number): boolean {
     const form = this.forms[m]
-    const values = this.numbers[m]
+    const first = m * this.count
     if (form === TEXTS) return this.readTexts(this.texts[m])
     if (this.bytes[this.at] === NIL) {
       this.at++
-      return this.fill(values, Number.NaN)
+      return this.fill(first, Number.NaN)
     }
-    if (form > 0) return this.readScaled(values, form)
-    return form === FLOATS ? this.readFloats(values) : this.readBooleans(values)
+    if (form > 0) return this.readScaled(first, form)
+    return form === FLOATS ? this.readFloats(first) : this.readBooleans(first)
   }
 
   /** Always true, for the caller to return. */
-  private fill(values: Float64Array, value: number): boolean {
-    const { count } = this
-    for (let i = 0; i < count; i++) values[i] = value
+  private fill(first: number, value: number): boolean {
+    const { values, count } = this
+    for (let i = 0; i < count; i++) values[first + i] = value
     return true
   }
 
-  private readScaled(values: Float64Array, scale: number): boolean {
-    const { bytes, count } = this
+  private readScaled(first: number, scale: number): boolean {
+    const { bytes, values, count } = this
     const elements = this.arrayHead()
     if (elements < 0) {
       const scaled = this.integer()
-      return !Number.isNaN(scaled) && this.fill(values, scaled / scale)
+      return !Number.isNaN(scaled) && this.fill(first, scaled / scale)
     }
     if (elements !== count) return false
     let sum = 0
@@ -176,52 +189,52 @@ export class PlainBatch {
       const head = bytes[this.at]
       if (head === NIL) {
         this.at++
-        values[i] = Number.NaN
+        values[first + i] = Number.NaN
         continue
       }
       sum += this.integer()
       if (!(sum <= INTEGER_MAX && sum >= -INTEGER_MAX)) return false
-      values[i] = sum / scale
+      values[first + i] = sum / scale
     }
     return true
   }
 
-  private readFloats(values: Float64Array): boolean {
-    const { bytes, view, count } = this
+  private readFloats(first: number): boolean {
+    const { bytes, view, values, count } = this
     const head = bytes[this.at]
     if (head === FLOAT64) {
       if (this.at + 9 > this.end) return false
       const value = view.getFloat64(this.at + 1)
       this.at += 9
-      return Number.isFinite(value) && this.fill(values, value)
+      return Number.isFinite(value) && this.fill(first, value)
     }
     if (head !== 0xc4 && head !== 0xc5) {
       const value = this.integer()
-      return !Number.isNaN(value) && this.fill(values, value)
+      return !Number.isNaN(value) && this.fill(first, value)
     }
     const length = head === 0xc4 ? bytes[this.at + 1] : bytes[this.at + 1] * 256 + bytes[this.at + 2]
     this.at += head === 0xc4 ? 2 : 3
     if (length !== 8 * count || this.at + length > this.end) return false
     for (let i = 0; i < count; i++) {
-      values[i] = view.getFloat64(this.at + i * 8, true)
-      if (!Number.isFinite(values[i])) return false
+      values[first + i] = view.getFloat64(this.at + i * 8, true)
+      if (!Number.isFinite(values[first + i])) return false
     }
     this.at += length
     return true
   }
 
-  private readBooleans(values: Float64Array): boolean {
-    const { bytes, count } = this
+  private readBooleans(first: number): boolean {
+    const { bytes, values, count } = this
     const elements = this.arrayHead()
     if (elements < 0) {
       const byte = bytes[this.at++]
-      return (byte === TRUE || byte === FALSE) && this.fill(values, byte - FALSE)
+      return (byte === TRUE || byte === FALSE) && this.fill(first, byte - FALSE)
     }
     if (elements !== count) return false
     for (let i = 0; i < count; i++) {
       const byte = bytes[this.at++]
       if (byte !== NIL && byte !== TRUE && byte !== FALSE) return false
-      values[i] = byte === NIL ? Number.NaN : byte - FALSE
+      values[first + i] = byte === NIL ? Number.NaN : byte - FALSE
     }
     return true
   }

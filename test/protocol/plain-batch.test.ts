@@ -9,7 +9,7 @@ import { lookUpMixed, mixedInput } from './batch-kit.js'
 function readingsOf(plain: PlainBatch): unknown {
   const { profile, epoch, oldestHeldSeq, highestSampledSeq, count, clock, seqs, eventTimesMs } = plain
   const columns = profile.metrics.map(({ type }, m) =>
-    type === 'string' ? plain.texts[m].slice(0, count) : [...plain.numbers[m].subarray(0, count)]
+    type === 'string' ? plain.texts[m].slice(0, count) : [...plain.values.subarray(m * count, (m + 1) * count)]
   )
   return {
     epoch,

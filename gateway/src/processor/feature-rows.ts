@@ -36,22 +36,24 @@ export class FeatureRowWriter implements FeatureSinks {
 
   row(asOfMs: number, revision: number, provisional: boolean, eventCount: number, coverage: number, values: WindowValues): void {
     const { ingestMs } = this
-    const out = this.outputs.rowsFor(this.layoutOf(this.plan), asOfMs, ingestMs)
-    out.reserve(1)
-    const { count } = out
-    out.indicesOf(FEATURE.device)[count] = this.deviceIn(out)
-    out.numbersOf(FEATURE.asOf)[count] = asOfMs
-    out.numbersOf(FEATURE.knownAt)[count] = ingestMs
-    out.numbersOf(FEATURE.computedAt)[count] = ingestMs
-    out.numbersOf(FEATURE.revision)[count] = revision
-    out.numbersOf(FEATURE.provisional)[count] = provisional ? 1 : 0
-    out.numbersOf(FEATURE.eventCount)[count] = eventCount
-    out.numbersOf(FEATURE.coverage)[count] = coverage
-    out.numbersOf(FEATURE.processorVersion)[count] = PROCESSOR_VERSION
-    let column: number = FEATURE.features
-    for (let f = 0; f < values.features.length; f++) out.numbersOf(column++)[count] = values.features[f]
-    for (let f = 0; f < values.flags.length; f++) out.numbersOf(column++)[count] = values.flags[f]
-    out.endRows(1)
+    const out = this.outputs.rowsToStage(this.layoutOf(this.plan), asOfMs, ingestMs)
+    const at = out.stage()
+    const { staged } = out
+    staged[at + FEATURE.device] = this.deviceIn(out)
+    staged[at + FEATURE.asOf] = asOfMs
+    staged[at + FEATURE.knownAt] = ingestMs
+    staged[at + FEATURE.computedAt] = ingestMs
+    staged[at + FEATURE.revision] = revision
+    staged[at + FEATURE.provisional] = provisional ? 1 : 0
+    staged[at + FEATURE.eventCount] = eventCount
+    staged[at + FEATURE.coverage] = coverage
+    staged[at + FEATURE.processorVersion] = PROCESSOR_VERSION
+    const { features, flags } = values
+    const firstFeature = at + FEATURE.features
+    for (let f = 0; f < features.length; f++) staged[firstFeature + f] = features[f]
+    const firstFlag = firstFeature + features.length
+    for (let f = 0; f < flags.length; f++) staged[firstFlag + f] = flags[f]
+    out.endStaged()
     this.rows++
     if (revision > 0) this.corrections++
   }

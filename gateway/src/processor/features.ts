@@ -9,8 +9,8 @@
  * Invariant: a row goes out only while every pane of its windows is kept. What is later than that is named as a repair.
  */
 import { CORRECTED_AT, DIRTY_FROM, DIRTY_THROUGH, EMITTED_THROUGH, EVICTED_THROUGH, type Plan, type TablePlan } from './feature-plan.js'
-import { addToOld, age, evict } from './old-panes.js'
-import type { Order } from './pane.js'
+import { addReading, addRun, age, evict } from './old-panes.js'
+import type { Order, Run } from './pane.js'
 import { Panes } from './panes.js'
 import { panesUnder } from './panes-under.js'
 import { WindowReader, type WindowValues } from './windows.js'
@@ -57,6 +57,24 @@ export class Features {
     return this.panes.data[DIRTY_FROM] < Number.POSITIVE_INFINITY
   }
 
+  /**
+   * Takes valid readings [from, behind) in, all in one hop of rows, as `add` would one after another; as long as no row becomes due
+   * meanwhile. Rows that they change wait for `correct`.
+   */
+  addRun(run: Run, from: number, behind: number, sinks: FeatureSinks): void {
+    const { panes } = this
+    const { tables } = this.plan
+    for (let t = 0; t < tables.length; t++) addRun(panes, tables[t], run, from, behind)
+    this.noteAdded(panes.endOf(tables[0], run.eventTimesMs[from]), sinks)
+  }
+
+  /** Whether a reading lies in the same hop as one that was just taken in, and nothing becomes due by either. */
+  isInOpenHop(takenMs: number, timeMs: number): boolean {
+    const [table] = this.plan.tables
+    const hopEndMs = this.panes.endOf(table, takenMs)
+    return timeMs <= hopEndMs && timeMs > hopEndMs - table.hopMs && this.emittedThroughMs >= hopEndMs - table.hopMs
+  }
+
   /** Reads what the next reading will be merged into. */
   warm(): number {
     const { panes } = this
@@ -75,16 +93,14 @@ export class Features {
   add(order: Order, values: Float64Array, sinks: FeatureSinks): void {
     const { panes } = this
     const { tables } = this.plan
-    for (let t = 0; t < tables.length; t++) {
-      const table = tables[t]
-      const endMs = panes.endOf(table, order.timeMs)
-      if (endMs <= panes.evictedThroughMs(table)) continue
-      panes.forgetWindows(table, endMs)
-      if (endMs <= panes.oldThroughMs(table)) addToOld(panes, table, endMs, order, values)
-      else panes.add(table, endMs, order, values)
-    }
-    const [table] = tables
-    const hopEndMs = panes.endOf(table, order.timeMs)
+    for (let t = 0; t < tables.length; t++) addReading(panes, tables[t], order, values)
+    this.noteAdded(panes.endOf(tables[0], order.timeMs), sinks)
+  }
+
+  /** What follows from readings in the hop that ends at `hopEndMs`. */
+  private noteAdded(hopEndMs: number, sinks: FeatureSinks): void {
+    const { panes } = this
+    const [table] = this.plan.tables
     if (hopEndMs <= this.emittedThroughMs) this.markDirty(hopEndMs, sinks)
     else if (panes.count(table) > PANES_MAX) this.advance(panes.endAt(table, panes.count(table) >> 1), sinks)
   }

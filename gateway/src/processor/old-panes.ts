@@ -17,7 +17,7 @@ import {
   type TablePlan,
   YOUNG_SLOTS
 } from './feature-plan.js'
-import { keepLastTwo, type Order } from './pane.js'
+import { keepLastTwo, type Order, type Run } from './pane.js'
 import { clearPane, mergeLastTwo, type Panes } from './panes.js'
 
 /** Room for so many more old panes is made at a time. */
@@ -79,6 +79,36 @@ function ageOne(panes: Panes, table: TablePlan, pane: number, slot: number): voi
     for (const part of PARTS) if (accumulator.old[part] >= 0) data[to + accumulator.old[part]] = data[from + accumulator[part]]
     if (accumulator.lastTwo >= 0) mergeLastTwo(data, from + accumulator.lastTwo, data, accumulator.oldLastTwoAt)
   }
+}
+
+/** Merges a reading into the table's pane, old or young, unless that was dropped. `values` holds a number a metric; NaN is null. */
+export function addReading(panes: Panes, table: TablePlan, order: Order, values: Float64Array): void {
+  const endMs = panes.endOf(table, order.timeMs)
+  if (endMs <= panes.evictedThroughMs(table)) return
+  panes.forgetWindows(table, endMs)
+  if (endMs <= panes.oldThroughMs(table)) addToOld(panes, table, endMs, order, values)
+  else panes.add(table, endMs, order, values)
+}
+
+/** Merges readings [from, behind) of the run, in order. */
+export function addRun(panes: Panes, table: TablePlan, run: Run, from: number, behind: number): void {
+  for (let i = from; i < behind; ) {
+    const endMs = panes.endOf(table, run.eventTimesMs[i])
+    const first = i++
+    while (i < behind && run.eventTimesMs[i] <= endMs && run.eventTimesMs[i] > endMs - table.hopMs) i++
+    if (endMs <= panes.evictedThroughMs(table)) continue
+    panes.forgetWindows(table, endMs)
+    if (endMs > panes.oldThroughMs(table)) panes.addRun(table, endMs, run, first, i)
+    else for (let late = first; late < i; late++) addReading(panes, table, orderIn(run, late), valuesIn(run, late))
+  }
+}
+
+function orderIn({ eventTimesMs, epoch, seqs }: Run, i: number): Order {
+  return { timeMs: eventTimesMs[i], epoch, seq: seqs[i] }
+}
+
+function valuesIn({ values, count }: Run, i: number): Float64Array {
+  return Float64Array.from({ length: values.length / count }, (_, m) => values[m * count + i])
 }
 
 /** Merges a late reading into the old pane that ends at `endMs`, at or before the last of them. */

@@ -33,6 +33,13 @@ export class Outputs {
 
   /** The rows of the layout's layer and the hour that holds `timeMs`, to write `count` more into. */
   rowsFor(layout: RowLayout, timeMs: number, ingestMs: number, count = 1): Rows {
+    const rows = this.rowsToStage(layout, timeMs, ingestMs, count)
+    rows.settle()
+    return rows
+  }
+
+  /** The same, to stage the rows. */
+  rowsToStage(layout: RowLayout, timeMs: number, ingestMs: number, count = 1): Rows {
     this.rows += count
     const recent = this.recent.get(layout)
     if (recent !== undefined && timeMs >= recent.hourMs && timeMs < recent.hourMs + HOUR_MS) return recent
@@ -114,6 +121,7 @@ export class Outputs {
     const waiting = new Map<string, Map<number, number>>()
     for (const rows of this.pending.values()) {
       if (rows.layout.layer !== 'processed') continue
+      rows.settle()
       for (let row = 0; row < rows.count; row++) {
         const deviceId = rows.stringAt(READING.device, row)!
         const epoch = rows.numberAt(READING.epoch, row) || 0 // NaN: opaque

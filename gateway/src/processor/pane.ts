@@ -23,21 +23,77 @@ export function accumulate(data: Float64Array, base: number, accumulator: Accumu
   if (lastTwo >= 0) keepLastTwo(data, base + lastTwo, order, value)
 }
 
+/** Readings of one epoch, in the order in which they came. */
+export interface Run {
+  readonly count: number
+  readonly epoch: number
+  readonly seqs: Float64Array
+  readonly eventTimesMs: Float64Array
+  /** `count` a metric, metric behind metric; NaN is null. */
+  readonly values: Float64Array
+}
+
+/** Merges readings [from, behind) into the pane as `accumulate` does one after another, to the bit. */
+export function accumulateRun(data: Float64Array, base: number, accumulator: Accumulator, run: Run, from: number, behind: number): void {
+  const { mean: meanAt, m2: m2At, min: minAt, max: maxAt, sum: sumAt, lastTwo: lastTwoAt } = accumulator
+  const { values } = run
+  const first = accumulator.metric * run.count
+  let n = data[base + accumulator.n]
+  let mean = meanAt >= 0 ? data[base + meanAt] : 0
+  let m2 = m2At >= 0 ? data[base + m2At] : 0
+  let min = minAt >= 0 ? data[base + minAt] : 0
+  let max = maxAt >= 0 ? data[base + maxAt] : 0
+  let sum = sumAt >= 0 ? data[base + sumAt] : 0
+  for (let i = first + from; i < first + behind; i++) {
+    const value = values[i]
+    if (value !== value) continue // NaN
+    n++
+    if (meanAt >= 0) {
+      const deviation = value - mean
+      mean += deviation / n
+      m2 += deviation * (value - mean)
+    }
+    if (value < min) min = value
+    if (value > max) max = value
+    sum += value
+  }
+  data[base + accumulator.n] = n
+  if (meanAt >= 0) data[base + meanAt] = mean
+  if (m2At >= 0) data[base + m2At] = m2
+  if (minAt >= 0) data[base + minAt] = min
+  if (maxAt >= 0) data[base + maxAt] = max
+  if (sumAt >= 0) data[base + sumAt] = sum
+  if (lastTwoAt >= 0) keepLastTwoOfRun(data, base + lastTwoAt, run, first, from, behind)
+}
+
+function keepLastTwoOfRun(data: Float64Array, at: number, run: Run, first: number, from: number, behind: number): void {
+  const { epoch, seqs, eventTimesMs, values } = run
+  for (let i = from; i < behind; i++) {
+    const value = values[first + i]
+    if (!Number.isNaN(value)) keepReading(data, at, eventTimesMs[i], epoch, seqs[i], value)
+  }
+}
+
 const HALF = LAST_TWO_DOUBLES / 2
 
 /** Keeps the two latest readings at `at`: first the last, then the one before it. */
-export function keepLastTwo(data: Float64Array, at: number, order: Order, value: number): void {
-  const place = isBehind(order, data, at) ? at : isBehind(order, data, at + HALF) ? at + HALF : -1
-  if (place < 0) return
-  if (place === at) for (let i = 0; i < HALF; i++) data[at + HALF + i] = data[at + i]
-  data[place] = order.timeMs
-  data[place + 1] = order.epoch
-  data[place + 2] = order.seq
+export function keepLastTwo(data: Float64Array, at: number, { timeMs, epoch, seq }: Order, value: number): void {
+  keepReading(data, at, timeMs, epoch, seq, value)
+}
+
+function keepReading(data: Float64Array, at: number, timeMs: number, epoch: number, seq: number, value: number): void {
+  const isLast = isBehind(timeMs, epoch, seq, data, at)
+  if (!isLast && !isBehind(timeMs, epoch, seq, data, at + HALF)) return
+  const place = isLast ? at : at + HALF
+  if (isLast) for (let i = 0; i < HALF; i++) data[at + HALF + i] = data[at + i]
+  data[place] = timeMs
+  data[place + 1] = epoch
+  data[place + 2] = seq
   data[place + 3] = value
 }
 
-function isBehind(order: Order, data: Float64Array, at: number): boolean {
-  if (order.timeMs !== data[at]) return order.timeMs > data[at]
-  if (order.epoch !== data[at + 1]) return order.epoch > data[at + 1]
-  return order.seq > data[at + 2]
+function isBehind(timeMs: number, epoch: number, seq: number, data: Float64Array, at: number): boolean {
+  if (timeMs !== data[at]) return timeMs > data[at]
+  if (epoch !== data[at + 1]) return epoch > data[at + 1]
+  return seq > data[at + 2]
 }

@@ -29,7 +29,7 @@ import {
   YOUNG_COUNT,
   YOUNG_SLOTS
 } from './feature-plan.js'
-import { accumulate, keepLastTwo, type Order } from './pane.js'
+import { accumulate, accumulateRun, keepLastTwo, type Order, type Run } from './pane.js'
 
 /** Room for so many more young panes is made at a time. */
 const YOUNG_STEP = 2
@@ -111,6 +111,15 @@ export class Panes {
       const value = values[accumulator.metric]
       if (!Number.isNaN(value)) accumulate(data, base, accumulator, order, value)
     }
+  }
+
+  /** Merges readings [from, behind) of the run, all in the young pane that ends at `endMs`. */
+  addRun(table: TablePlan, endMs: number, run: Run, from: number, behind: number): void {
+    const base = this.paneEndingAt(table, endMs)
+    const { data } = this
+    const { accumulators } = table
+    data[base + PANE_READINGS] += behind - from
+    for (let a = 0; a < accumulators.length; a++) accumulateRun(data, base, accumulators[a], run, from, behind)
   }
 
   /** Drops the young panes before the index. */

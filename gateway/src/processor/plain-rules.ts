@@ -26,14 +26,14 @@ export function isSound(batch: PlainBatch, { min, max, isRequired, isText }: Pla
   for (let m = 0; m < min.length; m++) {
     const isFine = isText[m]
       ? areLengths(batch.texts[m], count, min[m], max[m], isRequired[m])
-      : areIn(batch.numbers[m], count, min[m], max[m], isRequired[m])
+      : areIn(batch.values, m * count, count, min[m], max[m], isRequired[m])
     if (!isFine) return false
   }
   return true
 }
 
-function areIn(values: Float64Array, count: number, min: number, max: number, isRequired: boolean): boolean {
-  for (let i = 0; i < count; i++) {
+function areIn(values: Float64Array, first: number, count: number, min: number, max: number, isRequired: boolean): boolean {
+  for (let i = first; i < first + count; i++) {
     const value = values[i]
     if (!(value >= min && value <= max) && (isRequired || !Number.isNaN(value))) return false
   }

@@ -1,6 +1,9 @@
 /**
  * Rows on their way to one file, column by column: growing typed arrays, strings by dictionary. A cell is written with `put…`,
  * a row ended with `endRow`; a cell that was not written is null.
+ *
+ * Twenty columns are twenty places in memory, too far apart to be written at once. So what comes row by row, and often, is staged:
+ * row behind row, and moved into the columns some rows at a time.
  */
 import type { FileColumn, Layer, NumberColumn } from './flush.js'
 
@@ -42,6 +45,9 @@ export interface RowsSnapshot {
 
 const CAPACITY_MIN = 64
 
+/** Rows staged at most: what they take fits the fastest cache. */
+const STAGED_MAX = 64
+
 export class Rows {
   readonly layout: RowLayout
   readonly hourMs: number
@@ -55,6 +61,9 @@ export class Rows {
   /** Where readings of this profile and hour are counted; null until the first one since the last boundary. */
   tally: HourTally | null = null
   readonly strings: string[] = []
+  /** Cells of the staged rows, which are the last of `count`; strings as places in the dictionary. */
+  staged = new Float64Array(0)
+  private stagedRows = 0
   private capacity = 0
   private readonly stringIndex = new Map<string, number>()
   private readonly numbers: Float64Array[]
@@ -89,15 +98,43 @@ export class Rows {
   }
 
   toSnapshot(): RowsSnapshot {
+    this.settle()
     const { layout, hourMs, sinceMs, count, strings } = this
-    return {
-      layout,
-      hourMs,
-      sinceMs,
-      count,
-      strings,
-      columns: this.toColumns(0).map(column => column.values as RowsSnapshot['columns'][number])
+    const columns = layout.columns.map(({ type }, c) => {
+      if (type === 'bytes') return this.bytesOf(c)
+      return type === 'string' ? this.indices[c].subarray(0, count) : this.numbers[c].subarray(0, count)
+    })
+    return { layout, hourMs, sinceMs, count, strings, columns }
+  }
+
+  /**
+   * Where in `staged` the cells of the next row begin, in the order of the columns: all are to be written, -1 for a string that is
+   * null; then `endStaged`. Not for columns of bytes.
+   */
+  stage(): number {
+    const width = this.layout.columns.length
+    if (this.stagedRows === STAGED_MAX) this.settle()
+    if (this.staged.length === 0) this.staged = new Float64Array(STAGED_MAX * width)
+    return this.stagedRows * width
+  }
+
+  endStaged(): void {
+    this.stagedRows++
+    this.count++
+  }
+
+  /** Moves what is staged into the columns. Before anything but `stage` is called. */
+  settle(): void {
+    const { staged, stagedRows: rows, layout } = this
+    if (rows === 0) return
+    while (this.count > this.capacity) this.grow()
+    const width = layout.columns.length
+    const first = this.count - rows
+    for (let c = 0; c < width; c++) {
+      const into = layout.columns[c].type === 'string' ? this.indices[c] : this.numbers[c]
+      for (let row = 0, at = c; row < rows; row++, at += width) into[first + row] = staged[at]
     }
+    this.stagedRows = 0
   }
 
   putNumber(column: number, value: number): void {
@@ -168,14 +205,18 @@ export class Rows {
     return index < 0 ? null : this.strings[index]
   }
 
-  /** The columns as they cross to the archive; dictionary indices begin at `firstString`. The arrays are the caller's then. */
+  /** The columns as they cross to the archive; dictionary indices begin at `firstString`. The arrays are the caller's then, and no row can be added. */
   toColumns(firstString: number): FileColumn[] {
+    this.settle()
     return this.layout.columns.map(({ name, type }, c): FileColumn => {
-      if (type === 'string')
-        return { name, type, values: this.indices[c].slice(0, this.count).map(index => (index < 0 ? -1 : index + firstString)) }
-      if (type === 'bytes') return { name, type, values: Array.from({ length: this.count }, (_, row) => this.bytes[c][row] ?? null) }
-      return { name, type, values: this.numbers[c].slice(0, this.count) }
+      if (type === 'string') return { name, type, values: shifted(this.indices[c].subarray(0, this.count), firstString) }
+      if (type === 'bytes') return { name, type, values: this.bytesOf(c) }
+      return { name, type, values: this.numbers[c].subarray(0, this.count) }
     })
+  }
+
+  private bytesOf(column: number): (Uint8Array | null)[] {
+    return Array.from({ length: this.count }, (_, row) => this.bytes[column][row] ?? null)
   }
 
   private keepBytes(column: number, row: number, bytes: Uint8Array): void {
@@ -191,6 +232,11 @@ export class Rows {
       else if (type !== 'bytes') this.numbers[c] = grownFloat64(this.numbers[c], this.capacity, from)
     }
   }
+}
+
+function shifted(indices: Int32Array, by: number): Int32Array {
+  if (by > 0) for (let row = 0; row < indices.length; row++) if (indices[row] >= 0) indices[row] += by
+  return indices
 }
 
 function grownFloat64(values: Float64Array, capacity: number, from: number): Float64Array {

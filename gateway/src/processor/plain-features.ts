@@ -1,0 +1,50 @@
+/** Takes the readings of a plain batch into the panes: what lies in one hop at once. */
+import type { PlainBatch } from '@tidemark/protocol'
+import type { Device } from './device.js'
+import type { Features } from './features.js'
+import type { Order } from './pane.js'
+import type { KnownProfile, State } from './state.js'
+
+/** Takes readings [from, behind) in, each as if by itself: what it lets out goes out before the next. */
+export function addToFeatures(state: State, device: Device, known: KnownProfile, plain: PlainBatch, from: number, behind: number): void {
+  const { features: all } = device
+  for (let i = from; i < behind; ) {
+    const features = all.length === 1 ? all[0] : null
+    if (features === null || features.plan !== known.plan) {
+      addOne(state, device, known, plain, i++)
+      continue
+    }
+    addRun(state, device, features, plain, i, i + 1)
+    const next = ++i
+    while (i < behind && features.isInOpenHop(plain.eventTimesMs[next - 1], plain.eventTimesMs[i])) i++
+    if (i > next) addRun(state, device, features, plain, next, i)
+  }
+}
+
+/** Takes readings of one hop in. No row may become due before the last of them. */
+function addRun(state: State, device: Device, features: Features, plain: PlainBatch, from: number, behind: number): void {
+  const { eventTimesMs } = plain
+  features.addRun(plain, from, behind, state.sinks(device, features))
+  let { watermarkMs } = device
+  let isLate = false
+  for (let i = from; i < behind; i++) {
+    if (eventTimesMs[i] < watermarkMs) isLate = true
+    else watermarkMs = eventTimesMs[i]
+  }
+  if (isLate || features.isDirty) state.dirty.add(device)
+  state.raiseWatermark(device, watermarkMs)
+}
+
+const order: { -readonly [key in keyof Order]: Order[key] } = { timeMs: 0, epoch: 0, seq: 0 }
+let one = new Float64Array(0)
+
+function addOne(state: State, device: Device, { plan }: KnownProfile, plain: PlainBatch, i: number): void {
+  const { length } = plan.profile.metrics
+  if (one.length !== length) one = new Float64Array(length)
+  for (let m = 0; m < length; m++) one[m] = plain.values[m * plain.count + i]
+  order.epoch = plain.epoch
+  order.timeMs = plain.eventTimesMs[i]
+  order.seq = plain.seqs[i]
+  state.addToFeatures(device, plan, order, one)
+  state.raiseWatermark(device, order.timeMs)
+}
