@@ -75,13 +75,17 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)
   const registry = registryOf(config, log, pipeline, startedEntry)
   const routes = [healthRoutes({ metrics, notReady }), deviceRoutes(registry)]
-  const http = await listenHttp(config.http, routes).catch(error => refusePort('http', config.http, error))
+  const onFault = (error: Error) => logger.error({ error: error.stack }, 'a request over HTTP failed')
+  const http = await listenHttp(config.http, routes, { token: config.httpToken, onFault }).catch(error =>
+    refusePort('http', config.http, error)
+  )
   const mqttPort = await front.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
 
   writeGatewayFile(config.dataDir, {
     http: reachable(config.http.host, http.port),
     mqtt: reachable(config.mqtt.host, mqttPort),
-    pid: process.pid
+    pid: process.pid,
+    ...(config.httpTokenFile === null ? {} : { token_file: config.httpTokenFile })
   })
   return {
     mqttPort,
