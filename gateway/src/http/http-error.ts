@@ -4,6 +4,7 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { LogWriteError } from '../log/log-client.js'
 import { PipelineBehindError } from '../pipeline/pipeline-client.js'
+import { FileVanishedError, ServingBusyError } from '../serving/serving-client.js'
 
 /** Stable: programs tell errors apart by these. */
 export const ERROR_CODES = [
@@ -60,12 +61,17 @@ export interface Failure {
 /** Time after which a processor that is behind, or a disk that was full, is worth another try, s. */
 const RETRY_AFTER_S = 5
 
+/** The same where queries wait for their turn. */
+const BUSY_RETRY_AFTER_S = 1
+
 /** What an error of a route answers with. What cannot be done just now, and could be later, is 503. */
 export function failureOf(error: Error | FastifyError | HttpError): Failure {
   const { message } = error
   if (error instanceof HttpError) return error
   if (error instanceof PipelineBehindError) return { statusCode: 503, code: 'behind', message, retryAfterS: RETRY_AFTER_S }
   if (error instanceof LogWriteError) return { statusCode: 503, code: 'log-unwritable', message, retryAfterS: RETRY_AFTER_S }
+  if (error instanceof ServingBusyError || error instanceof FileVanishedError)
+    return { statusCode: 503, code: 'busy', message, retryAfterS: BUSY_RETRY_AFTER_S }
   if (hasZodFastifySchemaValidationErrors(error)) return { statusCode: 400, code: 'invalid-request', message: faultsOf(error) }
   const statusCode = 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
   if (statusCode === 413) return { statusCode, code: 'too-large', message }

@@ -13,6 +13,7 @@ import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
 import { answer, type Question } from './questions.js'
 import { Repairs } from './repairs.js'
+import { ServedState } from './served-state.js'
 
 /** Entries read from the log at a time. */
 const ENTRIES_AT_ONCE = 64
@@ -32,16 +33,18 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   const processor = new Processor(eventIds, snapshot?.state ?? null)
   checkLog(log, dataDir, lastEntry, processor.entry, recovered.committedEntry)
   const repairs = new Repairs(dataDir, post)
+  const served = new ServedState(processor, join(dataDir, 'catalog.sqlite'))
   const writer = new FlushWriter(
     archive,
     recovered.committedEntry,
     written => {
+      served.uncommitted.forget(written.lastEntry)
       post({ type: 'truncate', throughEntry: written.oldestNeededEntry })
       repairs.noteCommitted(written.lastEntry)
     },
     message => post({ type: 'warning', message })
   )
-  const tail = new Tail(processor)
+  const tail = new Tail(processor, served)
   let appliedBytes = 0
   let notedMs = 0
   const postStats = () => {
@@ -61,13 +64,15 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     const entries = tail.head > processor.entry ? log.read(processor.entry, ENTRIES_AT_ONCE) : []
     for (const entry of entries) {
       const flush = processor.apply(entry)
+      if (flush !== null) served.latest.take(flush)
+      const isWritten = flush === null || flush.lastEntry <= recovered.committedEntry
+      const toWrite = isWritten ? null : served.uncommitted.add(flush) // before anything is answered
       tail.answerDue()
       if (entry.frames.length > TICK_BYTES_MAX) appliedBytes += entry.frames.length
-      if (flush === null) continue
-      eventIds.commit(entry.ingestMs)
-      if (flush.lastEntry <= recovered.committedEntry) continue
-      repairs.expect(flush)
-      await writer.write(flush)
+      if (flush !== null) eventIds.commit(entry.ingestMs)
+      if (toWrite === null) continue
+      repairs.expect(toWrite)
+      await writer.write(toWrite)
     }
     const notices = processor.takeNotices()
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
@@ -82,6 +87,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     else await tail.news(STATS_MS)
   }
   await repairs.close()
+  served.close()
   await archive.close()
   eventIds.close()
   log.close()
@@ -98,7 +104,10 @@ class Tail {
   private wake: (() => void) | null = null
   private questions: { id: number; atEntry: number; question: Question }[] = []
 
-  constructor(private readonly processor: Processor) {
+  constructor(
+    private readonly processor: Processor,
+    private readonly served: ServedState
+  ) {
     port.on('message', (message: ToPipeline) => {
       if (message.type === 'entry') this.head = message.entry
       else if (message.type === 'drain') this.drainEntry = message.entry
@@ -117,7 +126,7 @@ class Tail {
     const { processor } = this
     const due = this.questions.filter(({ atEntry }) => atEntry <= processor.entry)
     this.questions = this.questions.filter(({ atEntry }) => atEntry > processor.entry)
-    for (const { id, question } of due) post({ type: 'answer', id, answer: answer(processor, question) })
+    for (const { id, question } of due) post({ type: 'answer', id, answer: answer(processor, this.served, question) })
   }
 
   /** Whether it was asked for since the last time. */

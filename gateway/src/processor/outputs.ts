@@ -75,6 +75,11 @@ export class Outputs {
     }
   }
 
+  /** The rows themselves, to look at. */
+  get waiting(): Iterable<Rows> {
+    return this.pending.values()
+  }
+
   get isEmpty(): boolean {
     return this.pending.size === 0
   }
