@@ -5,6 +5,7 @@ import { BUILT_IN_PROFILES, DURATION_PATTERN, durationMs, type Profile, profileS
 import { closest, distance } from 'fastest-levenshtein'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { HttpTokenError, readHttpToken, TOKEN_VARIABLE } from './http/http-token.js'
 import { compactionSchema, type MaintenanceConfig, maintenanceConfig, retentionSchema } from './maintenance/config.js'
 import type { Settings } from './processor/control.js'
 
@@ -22,6 +23,10 @@ export interface Config {
   readonly dataDir: string
   readonly mqtt: Address
   readonly http: Address
+  /** What requests over HTTP must bear; null: nothing, on loopback only. */
+  readonly httpToken: string | null
+  /** The file that it is from; null: from none. */
+  readonly httpTokenFile: string | null
   readonly settings: Settings
   /** Repairs of features are ordered at most this often. */
   readonly repairIntervalMs: number
@@ -48,7 +53,7 @@ const flush = z.strictObject({
 const schema = z.strictObject({
   data_dir: z.string().min(1).default('./data'),
   mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883') }).prefault({}),
-  http: z.strictObject({ listen: address.prefault('127.0.0.1:8080') }).prefault({}),
+  http: z.strictObject({ listen: address.prefault('127.0.0.1:8080'), token_file: z.string().min(1).optional() }).prefault({}),
   flush: flush.prefault({}),
   compaction: compactionSchema.prefault({}),
   retention: retentionSchema.prefault({}),
@@ -84,6 +89,7 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
     dataDir: overrides.dataDir === undefined ? resolve(base, data.data_dir) : resolve(overrides.dataDir),
     mqtt: overrides.mqtt === undefined ? data.mqtt.listen : addressOf('--mqtt', overrides.mqtt),
     http: overrides.http === undefined ? data.http.listen : addressOf('--http', overrides.http),
+    ...httpTokenOf(data.http.token_file === undefined ? null : resolve(base, data.http.token_file)),
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
     maintenance: maintenanceConfig(data.compaction, data.retention),
     logLevel: data.log_level,
@@ -116,6 +122,14 @@ export function isLoopback({ host }: Address): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host)
 }
 
+function httpTokenOf(file: string | null): Pick<Config, 'httpToken' | 'httpTokenFile'> {
+  try {
+    return { httpToken: readHttpToken(file, process.env[TOKEN_VARIABLE]), httpTokenFile: file }
+  } catch (error) {
+    throw error instanceof HttpTokenError ? new ConfigError(error.message, { cause: error }) : error
+  }
+}
+
 function addressOf(option: string, text: string): Address {
   const parsed = parseAddress(text)
   if (parsed === null) throw new ConfigError(`${option}: "${text}" is no HOST:PORT, like 127.0.0.1:1883`)
@@ -136,7 +150,9 @@ function readYaml(path: string): unknown {
   }
 }
 
-const KNOWN_KEYS = [schema, flush, compactionSchema, retentionSchema].flatMap(({ shape }) => Object.keys(shape)).concat('listen')
+const KNOWN_KEYS = [schema, flush, compactionSchema, retentionSchema]
+  .flatMap(({ shape }) => Object.keys(shape))
+  .concat('listen', 'token_file')
 
 function describe(issue: z.core.$ZodIssue): string {
   const where = issue.path.join('.')

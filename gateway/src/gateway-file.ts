@@ -10,7 +10,9 @@ const schema = z.object({
   /** HOST:PORT. */
   http: z.string(),
   mqtt: z.string(),
-  pid: z.int()
+  pid: z.int(),
+  /** The file with the token that its HTTP wants, where it has one. */
+  token_file: z.string().optional()
 })
 
 export type GatewayFile = z.output<typeof schema>

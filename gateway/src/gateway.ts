@@ -10,11 +10,14 @@ import { deviceRoutes, type Registry } from './http/device-routes.js'
 import { healthRoutes } from './http/health-routes.js'
 import { listenHttp } from './http/http-server.js'
 import { createMetrics } from './http/metrics.js'
+import { servingRoutes } from './http/serving-routes.js'
 import { LogClient } from './log/log-client.js'
 import { MaintenanceClient } from './maintenance/maintenance-client.js'
 import { PipelineClient } from './pipeline/pipeline-client.js'
 import { type Control, encodeControl } from './processor/control.js'
 import { RepairTrigger } from './repair/repair-trigger.js'
+import { Serving } from './serving/serving.js'
+import { ServingClient } from './serving/serving-client.js'
 
 /** Bytes of the log that the processor may be behind before PUBACKs are delayed: they lie on disk, not in memory. */
 const BEHIND_BYTES_MAX = 2 * 1024 ** 3
@@ -74,14 +77,24 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   front.onAcked = metrics.observePuback
   const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)
   const registry = registryOf(config, log, pipeline, startedEntry)
-  const routes = [healthRoutes({ metrics, notReady }), deviceRoutes(registry)]
-  const http = await listenHttp(config.http, routes).catch(error => refusePort('http', config.http, error))
+  const archiveReader = new ServingClient(config.dataDir)
+  const serving = new Serving(pipeline, log, archiveReader)
+  const routes = [
+    healthRoutes({ metrics, notReady }),
+    deviceRoutes(registry),
+    servingRoutes({ serving, metrics: metricNames(config), profiles: registry.profiles })
+  ]
+  const onFault = (error: Error) => logger.error({ error: error.stack }, 'a request over HTTP failed')
+  const http = await listenHttp(config.http, routes, { token: config.httpToken, onFault }).catch(error =>
+    refusePort('http', config.http, error)
+  )
   const mqttPort = await front.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
 
   writeGatewayFile(config.dataDir, {
     http: reachable(config.http.host, http.port),
     mqtt: reachable(config.mqtt.host, mqttPort),
-    pid: process.pid
+    pid: process.pid,
+    ...(config.httpTokenFile === null ? {} : { token_file: config.httpTokenFile })
   })
   return {
     mqttPort,
@@ -94,12 +107,17 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
       const drained = await appendControl(log, { control: 'drain' })
       await pipeline.drain(drained)
       await http.close()
+      await archiveReader.close()
       await pipeline.close()
       await log.close()
       removeGatewayFile(config.dataDir)
       lock.close()
     }
   }
+}
+
+function metricNames({ profiles }: Config): string[] {
+  return [...new Set(profiles.flatMap(({ metrics }) => metrics.map(({ name }) => name)))]
 }
 
 /** `startedEntry`: the registry is not shown before the processor has come up to here. */

@@ -102,28 +102,31 @@ test('mistakes are told in one line, with exit code 2', async () => {
 
 test('HTTP names what is wrong with a request, and describes its routes', async () => {
   const gateway = await startGateway(join(tempDir(), 'data'))
-  const errorOf = async (response: Response) => ({ status: response.status, ...((await response.json()) as { error: string }) })
+  const errorOf = async (response: Response) => ({
+    status: response.status,
+    ...((await response.json()) as { code: string; message: string })
+  })
   expect(await errorOf(await post(gateway, 'pump-7', { retired: 'yes' }))).toMatchObject({
     status: 400,
-    error: expect.stringContaining('retired')
+    message: expect.stringContaining('retired')
   })
   expect(await errorOf(await post(gateway, 'pump-7', { profil: 'host' }))).toMatchObject({
     status: 400,
-    error: expect.stringContaining('profil')
+    message: expect.stringContaining('profil')
   })
   expect(await errorOf(await post(gateway, 'pump-7', { profile: 'fan' }))).toMatchObject({
     status: 400,
-    error: expect.stringContaining('rotating-machine')
+    message: expect.stringContaining('rotating-machine')
   })
   expect(await errorOf(await post(gateway, 'pump-7', '{'))).toMatchObject({ status: 400 })
-  expect(await errorOf(await post(gateway, 'a%20b', {}))).toMatchObject({ status: 400, error: expect.stringContaining('device ID') })
+  expect(await errorOf(await post(gateway, 'a%20b', {}))).toMatchObject({ status: 400, message: expect.stringContaining('device ID') })
   expect(await errorOf(await fetch(`${gateway.httpUrl}/v1/devices/pump-7`))).toMatchObject({
     status: 404,
-    error: expect.stringContaining('pump-7')
+    message: expect.stringContaining('pump-7')
   })
   expect(await errorOf(await fetch(`${gateway.httpUrl}/v1/nothing`))).toMatchObject({
     status: 404,
-    error: expect.stringContaining('/v1/openapi.json')
+    message: expect.stringContaining('/v1/openapi.json')
   })
   expect((await post(gateway, 'pump-7', { site: 'hall 1' })).status).toBe(200)
   expect(await (await fetch(`${gateway.httpUrl}/v1/devices/pump-7`)).json()).toMatchObject({ device_id: 'pump-7', site: 'hall 1' })

@@ -75,6 +75,25 @@ test('listening beyond this machine needs --insecure', async () => {
   await expectRefusal(['--data-dir', join(tempDir(), 'data'), '--mqtt', '0.0.0.0:0'], '0.0.0.0', '--insecure')
 })
 
+test('HTTP beyond this machine needs a token, and with one commands still reach the gateway', async () => {
+  const dir = tempDir()
+  await expectRefusal(['--data-dir', join(dir, 'data'), '--mqtt', '127.0.0.1:0', '--http', '0.0.0.0:0'], '0.0.0.0', 'http.token_file')
+  const tokenFile = join(dir, 'token')
+  writeFileSync(tokenFile, 'a-token-of-this-test\n')
+  const gateway = await startGateway(join(dir, 'data'), { http: { token_file: 'token' } }, { httpHost: '0.0.0.0' })
+  const url = gateway.httpUrl.replace('0.0.0.0', '127.0.0.1')
+  expect((await fetch(`${url}/healthz`)).status).toBe(200)
+  expect((await fetch(`${url}/v1/devices`)).status).toBe(401)
+  expect((await fetch(`${url}/v1/devices`, { headers: { authorization: 'Bearer a-token-of-this-test' } })).status).toBe(200)
+  const list = ['device', 'list', '--data-dir', gateway.dataDir]
+  expect(await runToEnd(CLI.gateway, list)).toMatchObject({ code: 0, stderr: '' })
+  expect(await runToEnd(CLI.gateway, list, { env: { TIDEMARK_HTTP_TOKEN: 'not-the-right-token' } })).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('TIDEMARK_HTTP_TOKEN')
+  })
+  expect(gateway.stdout()).not.toContain('a-token-of-this-test')
+})
+
 test('a log that was removed from under its archive is refused', async () => {
   const dataDir = join(tempDir(), 'data')
   const gateway = await startGateway(dataDir)

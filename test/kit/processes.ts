@@ -70,11 +70,13 @@ export const QUICK = { flush: { interval: '200ms', small_hour_wait: '0ms', snaps
 export async function startGateway(
   dataDir: string,
   config: object = QUICK,
-  options: RunOptions & { mqttPort?: number } = {}
+  options: RunOptions & { mqttPort?: number; httpHost?: string } = {}
 ): Promise<RunningGateway> {
   const file = join(dataDir, '..', `${dataDir.split('/').at(-1)}.yaml`)
   writeFileSync(file, JSON.stringify(config))
-  const args = ['start', '--config', file, '--data-dir', dataDir, '--mqtt', `127.0.0.1:${options.mqttPort ?? 0}`, '--http', '127.0.0.1:0']
+  const { mqttPort = 0, httpHost = '127.0.0.1' } = options
+  const listen = ['--mqtt', `127.0.0.1:${mqttPort}`, '--http', `${httpHost}:0`]
+  const args = ['start', '--config', file, '--data-dir', dataDir, ...listen]
   const running = run(CLI.gateway, args, options)
   const ready = await until(`the gateway to be ready; it said: ${running.stderr()}`, () => {
     if (running.child.exitCode !== null) throw new Error(`the gateway ended: ${running.stderr()}${running.stdout()}`)

@@ -162,10 +162,10 @@ function refuseCollisions(passed: readonly string[], features: readonly string[]
 }
 
 /**
- * The table `available`: of each device with labels what could be seen, and from when. The (as_of, revision) that came first at one
+ * The table `available`: of each device in the table `labels` what could be seen, and from when. The (as_of, revision) that came first at one
  * availability are dropped, and so are those that something newer had overtaken before.
  */
-function availableRowsSql(view: string, embargoMs: number): string {
+export function availableRowsSql(view: string, embargoMs: number): string {
   const newestFirst = 'as_of DESC, revision DESC, known_at DESC'
   return `CREATE TEMP TABLE available AS
     WITH revisions AS (
@@ -178,7 +178,8 @@ function availableRowsSql(view: string, embargoMs: number): string {
     QUALIFY (as_of, revision) >= max((as_of, revision)) OVER (PARTITION BY device_id ORDER BY available_at ROWS UNBOUNDED PRECEDING)`
 }
 
-const JOINED_SQL = `CREATE TEMP TABLE joined AS
+/** The table `joined`: of each label the row that could be seen at its time. */
+export const JOINED_SQL = `CREATE TEMP TABLE joined AS
   SELECT l.label_row, l.device_id, a.as_of, a.revision, a.known_at, date_diff('millisecond', a.as_of, l.label_time) AS age_ms
   FROM labels l ASOF LEFT JOIN available a ON l.device_id = a.device_id AND l.label_time >= a.available_at`
 

@@ -124,7 +124,8 @@ export async function withViews<T>(
   }
 }
 
-function isVanishedFile(error: Error, dataDir: string): boolean {
+/** Whether a query has failed because a commit or a compaction has moved a file meanwhile: it is to be made again. */
+export function isVanishedFile(error: Error, dataDir: string): boolean {
   return error.message.includes(dataPaths(dataDir).root) && /No such file|No files found|Cannot open file/.test(error.message)
 }
 
@@ -147,7 +148,8 @@ async function once<T>(
   }
 }
 
-async function lock(connection: DuckDBConnection, paths: DataPaths): Promise<void> {
+/** Lets queries read the archive's files and no others, and write none. */
+export async function lock(connection: DuckDBConnection, paths: DataPaths): Promise<void> {
   const folders = [paths.archive, paths.staging, paths.superseded].map(quoteText).join(', ')
   await connection.run(`SET allowed_directories = [${folders}]`)
   await connection.run('SET enable_external_access = false')

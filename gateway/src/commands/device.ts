@@ -74,24 +74,24 @@ async function setDevice(id: string, { dataDir, profile, site, retired }: SetOpt
     ...(site !== undefined && { site: site || null }),
     ...(retired !== undefined && { retired })
   })
-  const url = await findGateway(dataDir)
-  if (url === null) {
+  const gateway = await findGateway(dataDir)
+  if (gateway === null) {
     appendChange(dataDir, deviceId, settings)
     process.stdout.write(`${deviceId}: written to the log; it holds from the next start of the gateway\n`)
     return
   }
-  process.stdout.write(showText(await askGateway(`${url}/v1/devices/${deviceId}`, deviceSchema, settings)))
+  process.stdout.write(showText(await askGateway(gateway, `/v1/devices/${deviceId}`, deviceSchema, settings)))
 }
 
 async function readDevices(dataDir: string): Promise<DeviceJson[]> {
-  const url = await findGateway(dataDir)
-  if (url === null) return readRegistry(dataDir).map(deviceJson)
-  return (await askGateway(`${url}/v1/devices`, z.object({ devices: z.array(deviceSchema) }))).devices
+  const gateway = await findGateway(dataDir)
+  if (gateway === null) return readRegistry(dataDir).map(deviceJson)
+  return (await askGateway(gateway, '/v1/devices', z.object({ devices: z.array(deviceSchema) }))).devices
 }
 
 async function readDevice(dataDir: string, deviceId: string): Promise<DeviceJson> {
-  const url = await findGateway(dataDir)
-  if (url !== null) return await askGateway(`${url}/v1/devices/${deviceId}`, deviceSchema)
+  const gateway = await findGateway(dataDir)
+  if (gateway !== null) return await askGateway(gateway, `/v1/devices/${deviceId}`, deviceSchema)
   const row = readRegistry(dataDir).find(each => each.deviceId === deviceId)
   if (row === undefined) throw new ConfigError(`there is no device ${deviceId}: it has sent nothing, and nobody has set it`)
   return deviceJson(row)

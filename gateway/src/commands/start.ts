@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { pino } from 'pino'
 import { type Config, ConfigError, isLoopback, loadConfig, type Overrides } from '../config.js'
 import { startGateway } from '../gateway.js'
+import { TOKEN_VARIABLE } from '../http/http-token.js'
 import { ingestClock } from '../log/ingest-clock.js'
 
 interface StartOptions extends Overrides {
@@ -16,7 +17,7 @@ export function addStartCommand(program: Command): void {
     .option('-c, --config <file>', 'YAML configuration; without one, the defaults')
     .option('-d, --data-dir <dir>', 'where log, archive and snapshots are (over data_dir)')
     .option('--mqtt <host:port>', 'where to listen for MQTT (over mqtt.listen); port 0 takes a free one')
-    .option('--http <host:port>', 'where to serve /healthz, /readyz and /metrics (over http.listen)')
+    .option('--http <host:port>', 'where to serve devices, readings, features and metrics (over http.listen)')
     .option('--insecure', 'allow listening beyond this machine although clients are not authenticated')
     .addHelpText('after', '\nExample:\n  $ tidemark-gateway start --data-dir ./data --mqtt 127.0.0.1:1883 --http 127.0.0.1:8080')
     .action(async (options: StartOptions) => {
@@ -28,7 +29,12 @@ export function addStartCommand(program: Command): void {
 
 function refuseOpenListeners(config: Config): void {
   for (const name of ['mqtt', 'http'] as const) {
-    if (isLoopback(config[name])) continue
+    if (isLoopback(config[name]) || (name === 'http' && config.httpToken !== null)) continue
+    if (name === 'http') {
+      throw new ConfigError(
+        `http: ${config.http.host} can be reached from other machines, and there is no token: listen on 127.0.0.1, or give http.token_file or ${TOKEN_VARIABLE}`
+      )
+    }
     throw new ConfigError(
       `${name}: ${config[name].host} can be reached from other machines, and clients are not authenticated: listen on 127.0.0.1, or say --insecure`
     )

@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { type DeviceRow, type DeviceSettings, deviceIdSchema, deviceSettingsSchema } from '../processor/registry.js'
 import { deviceJson, deviceSchema } from './device-json.js'
-import { errorSchema, HttpError, type Routes } from './http-server.js'
+import { failures, HttpError } from './http-error.js'
+import type { Routes } from './http-server.js'
 
 /** The registry as the routes need it. */
 export interface Registry {
@@ -15,11 +16,11 @@ export interface Registry {
 }
 
 const params = z.object({ id: deviceIdSchema })
-const errors = { 400: errorSchema, 404: errorSchema, 503: errorSchema }
+const errors = failures(404, 503)
 
 export function deviceRoutes(registry: Registry): Routes {
   return app => {
-    const list = { summary: 'All devices, by ID', response: { 200: z.object({ devices: z.array(deviceSchema) }), 503: errorSchema } }
+    const list = { summary: 'All devices, by ID', response: { 200: z.object({ devices: z.array(deviceSchema) }), ...failures(503) } }
     app.get('/v1/devices', { schema: list }, async () => ({ devices: (await registry.devices()).map(deviceJson) }))
 
     const show = { summary: 'One device', params, response: { 200: deviceSchema, ...errors } }
@@ -33,7 +34,11 @@ export function deviceRoutes(registry: Registry): Routes {
     }
     app.post('/v1/devices/:id', { schema: set }, async ({ params: { id }, body }) => {
       if (typeof body.profile === 'string' && !registry.profiles.includes(body.profile)) {
-        throw new HttpError(400, `body profile: there is no profile "${body.profile}"; there are ${registry.profiles.join(', ')}`)
+        throw new HttpError(
+          400,
+          'unknown-profile',
+          `body profile: there is no profile "${body.profile}"; there are ${registry.profiles.join(', ')}`
+        )
       }
       return known(id, await registry.set(id, body))
     })
@@ -41,6 +46,10 @@ export function deviceRoutes(registry: Registry): Routes {
 }
 
 function known(deviceId: string, row: DeviceRow | null): z.output<typeof deviceSchema> {
-  if (row === null) throw new HttpError(404, `there is no device ${deviceId}: it has sent nothing, and nobody has set it`)
+  if (row === null) throw unknownDevice(deviceId)
   return deviceJson(row)
+}
+
+export function unknownDevice(deviceId: string): HttpError {
+  return new HttpError(404, 'unknown-device', `there is no device ${deviceId}: it has sent nothing, and nobody has set it`)
 }

@@ -1,5 +1,6 @@
 /** Liveness, readiness and metrics: for whoever watches the gateway. */
 import { z } from 'zod'
+import { failures } from './http-error.js'
 import type { Routes } from './http-server.js'
 import type { Metrics } from './metrics.js'
 
@@ -28,7 +29,8 @@ export function healthRoutes({ metrics, notReady }: Health): Routes {
       return { status: 'not ready' as const, reason }
     })
 
-    app.get('/metrics', { schema: { summary: "Metrics in Prometheus' text format" } }, async (_request, reply) =>
+    const text = { description: "Prometheus' text format", content: { 'text/plain': { schema: z.string() } } }
+    app.get('/metrics', { schema: { summary: 'Metrics', response: { 200: text, ...failures() } } }, async (_request, reply) =>
       reply.header('content-type', metrics.registry.contentType).send(await metrics.registry.metrics())
     )
   }

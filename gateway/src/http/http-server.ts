@@ -1,20 +1,14 @@
 /**
  * The gateway's HTTP: fastify, each route checked by zod, described by itself at /v1/openapi.json. What is served stands in the
- * route files beside this one; here is what they share: checks, errors, start and stop.
+ * route files beside this one; here is what they share: the token, errors, start and stop.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type RawServerDefault } from 'fastify'
-import {
-  createJsonSchemaTransform,
-  hasZodFastifySchemaValidationErrors,
-  serializerCompiler,
-  validatorCompiler,
-  type ZodTypeProvider
-} from 'fastify-type-provider-zod'
+import { createJsonSchemaTransform, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { LogWriteError } from '../log/log-client.js'
-import { PipelineBehindError } from '../pipeline/pipeline-client.js'
+import { failureOf, failures, HttpError } from './http-error.js'
+import { isAuthorized } from './http-token.js'
 
 /** A fastify that takes zod schemas. */
 export type HttpApp = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>
@@ -27,27 +21,25 @@ export interface HttpServer {
   close(): Promise<void>
 }
 
-/** What every error answers with. */
-export const errorSchema = z.object({ error: z.string().describe('what is wrong, and what to do') })
-
-/** A request that cannot be answered as it is; thrown by routes, its message is the answer. */
-export class HttpError extends Error {
-  constructor(
-    readonly statusCode: number,
-    message: string
-  ) {
-    super(message)
-  }
+export interface HttpOptions {
+  /** What every request must bear, save to see that the gateway lives; null: nothing, and the server listens on loopback. */
+  readonly token: string | null
+  /** Told of what went wrong inside: whoever asked learns only that it did. */
+  onFault(error: Error): void
 }
+
+/** A gateway's life is shown to whoever asks: what restarts it has no token. */
+const OPEN_ROUTES = ['/healthz', '/readyz']
 
 const BODY_BYTES_MAX = 1024 * 1024
 
 /** Resolves once it listens. Rejects where it cannot. */
 export async function listenHttp(
   { host, port }: { readonly host: string; readonly port: number },
-  routes: readonly Routes[]
+  routes: readonly Routes[],
+  options: HttpOptions
 ): Promise<HttpServer> {
-  const app = await buildHttp(routes)
+  const app = await buildHttp(routes, options)
   try {
     await app.listen({ host, port, backlog: 511 })
   } catch (error) {
@@ -59,40 +51,53 @@ export async function listenHttp(
 }
 
 /** The server before it listens. */
-export async function buildHttp(routes: readonly Routes[]): Promise<HttpApp> {
+export async function buildHttp(routes: readonly Routes[], { token, onFault }: HttpOptions): Promise<HttpApp> {
   const app = Fastify({ bodyLimit: BODY_BYTES_MAX, forceCloseConnections: true }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler((error: FastifyError | HttpError, _request, reply) => {
-    return reply.status(statusOf(error)).send({ error: messageOf(error) })
+    const { statusCode, code, message, retryAfterS } = failureOf(error)
+    if (code === 'internal') onFault(error)
+    if (retryAfterS !== undefined) reply.header('retry-after', String(retryAfterS))
+    return reply.status(statusCode).send({ code, message })
   })
-  await app.register(swagger, {
-    openapi: { openapi: '3.1.0', info: { title: 'Tidemark gateway', description: 'Devices, and how the gateway is.', version: '1' } },
-    transform: createJsonSchemaTransform({ skipList: ['/v1/openapi.json'] })
-  })
+  if (token !== null) {
+    app.addHook('onRequest', async (request, reply) => {
+      if (OPEN_ROUTES.includes(request.routeOptions.url ?? '') || isAuthorized(request.headers.authorization, token)) return
+      reply.header('www-authenticate', 'Bearer')
+      throw new HttpError(401, 'unauthorized', 'this gateway wants its token: send the header "Authorization: Bearer TOKEN"')
+    })
+  }
+  await describe(app, token !== null)
   app.register(async scope => {
-    for (const add of routes) add(scope.withTypeProvider<ZodTypeProvider>())
-    scope.get('/v1/openapi.json', () => app.swagger())
+    const typed = scope.withTypeProvider<ZodTypeProvider>()
+    for (const add of routes) add(typed)
+    const self = { summary: 'This description', response: { 200: z.record(z.string(), z.unknown()), ...failures() } }
+    typed.get('/v1/openapi.json', { schema: self }, () => ({ ...app.swagger() }))
   })
-  app.setNotFoundHandler((request, reply) =>
-    reply.status(404).send({ error: `there is no ${request.method} ${request.url.split('?')[0]}: /v1/openapi.json lists what there is` })
-  )
+  app.setNotFoundHandler(request => {
+    const path = request.url.split('?')[0]
+    throw new HttpError(404, 'not-found', `there is no ${request.method} ${path}: /v1/openapi.json lists what there is`)
+  })
   return app
 }
 
-/** What cannot be done just now, and could be later, is 503. */
-function statusOf(error: Error & { statusCode?: number | undefined }): number {
-  return error instanceof PipelineBehindError || error instanceof LogWriteError ? 503 : (error.statusCode ?? 500)
-}
-
-/** For bad input: each fault with the name of the field, as the person wrote it. */
-function messageOf(error: FastifyError | HttpError): string {
-  if (!hasZodFastifySchemaValidationErrors(error)) return error.message
-  return error.validation
-    .map(({ instancePath, message }) => {
-      const field = instancePath.slice(1).replaceAll('/', '.')
-      const where = 'validationContext' in error ? `${error.validationContext}` : 'request'
-      return `${where}${field === '' ? '' : ` ${field}`}: ${message}`
-    })
-    .join('; ')
+async function describe(app: HttpApp, needsToken: boolean): Promise<void> {
+  const bearer = {
+    components: { securitySchemes: { bearer: { type: 'http' as const, scheme: 'bearer' } } },
+    security: [{ bearer: [] }]
+  }
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Tidemark gateway',
+        description: 'Devices, their readings and features, and how the gateway is. Times are RFC 3339, UTC.',
+        version: '1',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
+      },
+      ...(needsToken ? bearer : {})
+    },
+    transform: createJsonSchemaTransform({ skipList: [] })
+  })
 }

@@ -14,6 +14,7 @@ import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
 import { answer, type Question } from './questions.js'
 import { Repairs } from './repairs.js'
+import { ServedState } from './served-state.js'
 import { SnapshotTaker } from './snapshot-taker.js'
 
 /** Entries read from the log at a time. */
@@ -34,15 +35,19 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   const processor = new Processor(eventIds, snapshot?.parts() ?? null)
   checkLog(log, dataDir, lastEntry, processor.entry, recovered.committedEntry)
   const repairs = new Repairs(dataDir, post)
+  const served = new ServedState(processor, join(dataDir, 'catalog.sqlite'))
   const writer = new FlushWriter(
     archive,
     recovered.committedEntry,
     throughEntry => post({ type: 'truncate', throughEntry }),
-    entry => repairs.noteCommitted(entry),
+    entry => {
+      served.uncommitted.forget(entry)
+      repairs.noteCommitted(entry)
+    },
     message => post({ type: 'warning', message })
   )
   const snapshots = new SnapshotTaker(dataPaths(dataDir).snapshots, processor, writer, message => post({ type: 'warning', message }))
-  const tail = new Tail(processor)
+  const tail = new Tail(processor, served)
   let appliedBytes = 0
   let notedMs = 0
   const postStats = () => {
@@ -63,14 +68,16 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     for (const entry of entries) {
       snapshots.takePart()
       const flush = processor.apply(entry)
+      if (flush !== null) served.latest.take(flush)
+      const isWritten = flush === null || flush.lastEntry <= recovered.committedEntry
+      const toWrite = isWritten ? null : served.uncommitted.add(flush) // before anything is answered
       tail.answerDue()
       if (entry.frames.length > TICK_BYTES_MAX) appliedBytes += entry.frames.length
-      if (flush === null) continue
-      eventIds.commit(entry.ingestMs)
-      if (flush.lastEntry <= recovered.committedEntry) continue
-      repairs.expect(flush)
-      if (flush.snapshotIsDue) snapshots.begin(flush.lastEntry)
-      await writer.write(flush)
+      if (flush !== null) eventIds.commit(entry.ingestMs)
+      if (toWrite === null) continue
+      repairs.expect(toWrite)
+      if (toWrite.snapshotIsDue) snapshots.begin(toWrite.lastEntry)
+      await writer.write(toWrite)
     }
     const notices = processor.takeNotices()
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
@@ -85,6 +92,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     else await tail.news(STATS_MS)
   }
   await repairs.close()
+  served.close()
   await archive.close()
   eventIds.close()
   log.close()
@@ -101,7 +109,10 @@ class Tail {
   private wake: (() => void) | null = null
   private questions: { id: number; atEntry: number; question: Question }[] = []
 
-  constructor(private readonly processor: Processor) {
+  constructor(
+    private readonly processor: Processor,
+    private readonly served: ServedState
+  ) {
     port.on('message', (message: ToPipeline) => {
       if (message.type === 'entry') this.head = message.entry
       else if (message.type === 'drain') this.drainEntry = message.entry
@@ -120,7 +131,7 @@ class Tail {
     const { processor } = this
     const due = this.questions.filter(({ atEntry }) => atEntry <= processor.entry)
     this.questions = this.questions.filter(({ atEntry }) => atEntry > processor.entry)
-    for (const { id, question } of due) post({ type: 'answer', id, answer: answer(processor, question) })
+    for (const { id, question } of due) post({ type: 'answer', id, answer: answer(processor, this.served, question) })
   }
 
   /** Whether it was asked for since the last time. */

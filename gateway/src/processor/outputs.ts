@@ -83,6 +83,12 @@ export class Outputs {
     }
   }
 
+  /** The rows themselves, to look at. */
+  get waiting(): Iterable<Rows> {
+    for (const rows of this.pending.values()) rows.settle()
+    return this.pending.values()
+  }
+
   get isEmpty(): boolean {
     return this.pending.size === 0
   }

@@ -162,6 +162,11 @@ export class Processor {
     return Array.from(this.state.devices.values(), rowOf).sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))
   }
 
+  /** Shows the state, between entries, to who only reads it. */
+  show<T>(read: (state: State) => T): T {
+    return read(this.state)
+  }
+
   private control(payload: Uint8Array): void {
     const control = decodeControl(payload)
     switch (control.control) {
