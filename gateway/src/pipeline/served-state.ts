@@ -76,14 +76,14 @@ const FEATURE_ROWS_MAX = 200_000
 const AHEAD_MS = 600_000
 
 export class ServedState {
-  readonly uncommitted = new UncommittedRows()
   readonly latest = new LatestFeatures()
   private readonly list: FileList
 
   /** `catalog`: the path of one that exists. */
   constructor(
     private readonly processor: Processor,
-    catalog: string
+    catalog: string,
+    readonly uncommitted = new UncommittedRows()
   ) {
     this.list = new FileList(catalog)
   }
