@@ -5,6 +5,7 @@ import { BUILT_IN_PROFILES, DURATION_PATTERN, durationMs, type Profile, profileS
 import { closest, distance } from 'fastest-levenshtein'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import type { FrontConfig } from './front/fronts.js'
 import { compactionSchema, type MaintenanceConfig, maintenanceConfig, retentionSchema } from './maintenance/config.js'
 import type { Settings } from './processor/control.js'
 
@@ -22,6 +23,7 @@ export interface Config {
   readonly dataDir: string
   readonly mqtt: Address
   readonly http: Address
+  readonly front: FrontConfig
   readonly settings: Settings
   /** Repairs of features are ordered at most this often. */
   readonly repairIntervalMs: number
@@ -45,10 +47,17 @@ const flush = z.strictObject({
   snapshot_every: z.int().positive().default(5)
 })
 
+const front = z.strictObject({
+  processes: z.union([z.literal('auto'), z.int().min(1).max(64)], 'write a number from 1 to 64, or auto').default(1),
+  connections_expected: z.int().positive().default(10_000),
+  connections_max: z.int().positive().default(18_000)
+})
+
 const schema = z.strictObject({
   data_dir: z.string().min(1).default('./data'),
   mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883') }).prefault({}),
   http: z.strictObject({ listen: address.prefault('127.0.0.1:8080') }).prefault({}),
+  front: front.prefault({}),
   flush: flush.prefault({}),
   compaction: compactionSchema.prefault({}),
   retention: retentionSchema.prefault({}),
@@ -84,6 +93,11 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
     dataDir: overrides.dataDir === undefined ? resolve(base, data.data_dir) : resolve(overrides.dataDir),
     mqtt: overrides.mqtt === undefined ? data.mqtt.listen : addressOf('--mqtt', overrides.mqtt),
     http: overrides.http === undefined ? data.http.listen : addressOf('--http', overrides.http),
+    front: {
+      processes: data.front.processes,
+      connectionsExpected: data.front.connections_expected,
+      connectionsMax: data.front.connections_max
+    },
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
     maintenance: maintenanceConfig(data.compaction, data.retention),
     logLevel: data.log_level,
@@ -136,7 +150,7 @@ function readYaml(path: string): unknown {
   }
 }
 
-const KNOWN_KEYS = [schema, flush, compactionSchema, retentionSchema].flatMap(({ shape }) => Object.keys(shape)).concat('listen')
+const KNOWN_KEYS = [schema, flush, front, compactionSchema, retentionSchema].flatMap(({ shape }) => Object.keys(shape)).concat('listen')
 
 function describe(issue: z.core.$ZodIssue): string {
   const where = issue.path.join('.')
