@@ -5,6 +5,7 @@ import { BUILT_IN_PROFILES, DURATION_PATTERN, durationMs, type Profile, profileS
 import { closest, distance } from 'fastest-levenshtein'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import type { FrontConfig } from './front/fronts.js'
 import { HttpTokenError, readHttpToken, TOKEN_VARIABLE } from './http/http-token.js'
 import { compactionSchema, type MaintenanceConfig, maintenanceConfig, retentionSchema } from './maintenance/config.js'
 import type { Settings } from './processor/control.js'
@@ -27,6 +28,7 @@ export interface Config {
   readonly httpToken: string | null
   /** The file that it is from; null: from none. */
   readonly httpTokenFile: string | null
+  readonly front: FrontConfig
   readonly settings: Settings
   /** Repairs of features are ordered at most this often. */
   readonly repairIntervalMs: number
@@ -50,10 +52,17 @@ const flush = z.strictObject({
   snapshot_every: z.int().positive().default(5)
 })
 
+const front = z.strictObject({
+  processes: z.union([z.literal('auto'), z.int().min(1).max(64)], 'write a number from 1 to 64, or auto').default(1),
+  connections_expected: z.int().positive().default(10_000),
+  connections_max: z.int().positive().default(18_000)
+})
+
 const schema = z.strictObject({
   data_dir: z.string().min(1).default('./data'),
   mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883') }).prefault({}),
   http: z.strictObject({ listen: address.prefault('127.0.0.1:8080'), token_file: z.string().min(1).optional() }).prefault({}),
+  front: front.prefault({}),
   flush: flush.prefault({}),
   compaction: compactionSchema.prefault({}),
   retention: retentionSchema.prefault({}),
@@ -90,6 +99,11 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
     mqtt: overrides.mqtt === undefined ? data.mqtt.listen : addressOf('--mqtt', overrides.mqtt),
     http: overrides.http === undefined ? data.http.listen : addressOf('--http', overrides.http),
     ...httpTokenOf(data.http.token_file === undefined ? null : resolve(base, data.http.token_file)),
+    front: {
+      processes: data.front.processes,
+      connectionsExpected: data.front.connections_expected,
+      connectionsMax: data.front.connections_max
+    },
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
     maintenance: maintenanceConfig(data.compaction, data.retention),
     logLevel: data.log_level,
@@ -150,7 +164,7 @@ function readYaml(path: string): unknown {
   }
 }
 
-const KNOWN_KEYS = [schema, flush, compactionSchema, retentionSchema]
+const KNOWN_KEYS = [schema, flush, front, compactionSchema, retentionSchema]
   .flatMap(({ shape }) => Object.keys(shape))
   .concat('listen', 'token_file')
 

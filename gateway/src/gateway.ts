@@ -1,10 +1,10 @@
 /** Wires the gateway: front -> log -> processor -> archive, and what stops it in the right order. */
 import { join } from 'node:path'
-import type { Ack } from '@tidemark/protocol'
 import type { Logger } from 'pino'
 import { type Config, ConfigError } from './config.js'
 import { lockDataDir } from './data-lock.js'
-import { AedesFront } from './front/aedes-front.js'
+import { createFronts } from './front/fronts.js'
+import { Presence } from './front/presence.js'
 import { removeGatewayFile, writeGatewayFile } from './gateway-file.js'
 import { deviceRoutes, type Registry } from './http/device-routes.js'
 import { healthRoutes } from './http/health-routes.js'
@@ -43,7 +43,8 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const log = await LogClient.open(join(config.dataDir, 'log.sqlite')).catch(asConfigError)
   log.onFailure(fail)
   log.onRefused = seldom(REFUSAL_LINE_MS, error => logger.error(error.message))
-  let front: AedesFront | null = null
+  const presence = new Presence()
+  let isServing = false
   let isStopping = false
   const trigger = new RepairTrigger(config.repairIntervalMs)
   const pipeline = await PipelineClient.open(
@@ -52,17 +53,17 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
       onFailure: fail,
       onTruncate: throughEntry => log.truncate(throughEntry),
       onStats: client => {
-        regulate(log, client)
+        if (!isStopping) regulate(log, client)
         const { repairMarks: marks, repairing } = client.stats!
         // Refused by a full disk, it is ordered again when its time has come.
-        if (front !== null && !isStopping && trigger.isDue({ marks, repairing })) appendControl(log, { control: 'repair' }).catch(() => {})
+        if (isServing && !isStopping && trigger.isDue({ marks, repairing })) appendControl(log, { control: 'repair' }).catch(() => {})
       },
       onRepaired: (repaired, marksLeft) => {
         trigger.noteLeft(marksLeft)
         logger.info({ ...repaired, marksLeft }, 'repaired features of old hours')
       },
       onNotices: notices => {
-        for (const { deviceId, epoch } of notices) front?.tell(deviceId, { epoch_spent: epoch } satisfies Ack)
+        for (const { deviceId, epoch } of notices) presence.tell(deviceId, { epoch_spent: epoch })
       }
     },
     logger
@@ -72,10 +73,10 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const startedEntry = await appendControl(log, { control: 'start', settings: config.settings, profiles: config.profiles })
 
   const maintenance = new MaintenanceClient({ dataDir: config.dataDir, config: config.maintenance }, logger)
-  front = await AedesFront.create(log, logger)
-  const metrics = createMetrics({ front: front.counters, log, pipeline, maintenance })
-  front.onAcked = metrics.observePuback
-  const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)
+  const fronts = await createFronts(config.front, log, presence, logger)
+  isServing = true
+  const metrics = createMetrics({ fronts, log, pipeline, maintenance })
+  const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : fronts.notReady())
   const registry = registryOf(config, log, pipeline, startedEntry)
   const archiveReader = new ServingClient(config.dataDir)
   const serving = new Serving(pipeline, log, archiveReader)
@@ -88,7 +89,7 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const http = await listenHttp(config.http, routes, { token: config.httpToken, onFault }).catch(error =>
     refusePort('http', config.http, error)
   )
-  const mqttPort = await front.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
+  const mqttPort = await fronts.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
 
   writeGatewayFile(config.dataDir, {
     http: reachable(config.http.host, http.port),
@@ -102,7 +103,8 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
     failed,
     async stop() {
       isStopping = true
-      await front.close()
+      log.release() // PUBACKs that were delayed come now
+      await fronts.close()
       await maintenance.close()
       const drained = await appendControl(log, { control: 'drain' })
       await pipeline.drain(drained)

@@ -8,7 +8,7 @@ import mqtt from 'mqtt'
 import type { IPublishPacket } from 'mqtt-packet'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../kit/free-port.js'
-import { CLI, run, runToEnd, startGateway } from '../kit/processes.js'
+import { CLI, QUICK, run, runToEnd, startGateway } from '../kit/processes.js'
 import { hasStrace, packetsOf, readTrace, type SystemCall, straceTo } from '../kit/strace.js'
 import { tempDir } from '../kit/temp-dir.js'
 import { until } from '../kit/until.js'
@@ -27,23 +27,26 @@ function writeOf(calls: readonly SystemCall[], path: string, text: string): Syst
 }
 
 describe('the gateway', () => {
-  test('fsyncs the log entry with the payload before it writes its PUBACK, and files and folders around the catalog', async () => {
-    const dir = tempDir()
-    const trace = join(dir, 'trace')
-    const gateway = await startGateway(join(dir, 'data'), undefined, { under: straceTo(trace) })
-    const client = await mqtt.connectAsync(gateway.mqttUrl, { clientId: 'press-1' })
-    const markers = Array.from({ length: 20 }, (_, i) => `marker-${i}-${'abcdefghij'[i % 10].repeat(8)}`)
-    for (const [i, event_id] of markers.entries()) {
-      if (i === 10) await until('a first flush', async () => (await gateway.metric('tidemark_flushes_total')) > 0)
-      const reading = { event_id, event_time: Date.now(), profile: 'rotating-machine', temperature: 20, vibration: 1 }
-      await client.publishAsync('tm/1/press-1/json', JSON.stringify(reading), { qos: 1 })
+  test.each([1, 2])(
+    'with %i fronts fsyncs the log entry with the payload before it writes its PUBACK, and files and folders around the catalog',
+    async processes => {
+      const dir = tempDir()
+      const trace = join(dir, 'trace')
+      const gateway = await startGateway(join(dir, 'data'), { ...QUICK, front: { processes } }, { under: straceTo(trace) })
+      const client = await mqtt.connectAsync(gateway.mqttUrl, { clientId: 'press-1' })
+      const markers = Array.from({ length: 20 }, (_, i) => `marker-${i}-${'abcdefghij'[i % 10].repeat(8)}`)
+      for (const [i, event_id] of markers.entries()) {
+        if (i === 10) await until('a first flush', async () => (await gateway.metric('tidemark_flushes_total')) > 0)
+        const reading = { event_id, event_time: Date.now(), profile: 'rotating-machine', temperature: 20, vibration: 1 }
+        await client.publishAsync('tm/1/press-1/json', JSON.stringify(reading), { qos: 1 })
+      }
+      await client.endAsync()
+      expect(await gateway.stop()).toBe(0)
+      const calls = readTrace(trace)
+      expectFsyncBeforePuback(calls, join(dir, 'data/log.sqlite-wal'), markers)
+      expectFilesAroundCommit(calls, join(dir, 'data'))
     }
-    await client.endAsync()
-    expect(await gateway.stop()).toBe(0)
-    const calls = readTrace(trace)
-    expectFsyncBeforePuback(calls, join(dir, 'data/log.sqlite-wal'), markers)
-    expectFilesAroundCommit(calls, join(dir, 'data'))
-  })
+  )
 })
 
 function expectFsyncBeforePuback(calls: readonly SystemCall[], wal: string, markers: readonly string[]): void {

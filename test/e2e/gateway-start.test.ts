@@ -27,6 +27,12 @@ test('a duration without a unit is refused', async () => {
   await expectRefusal(['--config', file], 'idle_timeout', 'like 10m')
 })
 
+test('a number of fronts that cannot be is refused', async () => {
+  const file = join(tempDir(), 'gateway.yaml')
+  writeFileSync(file, 'front: { processes: many }\n')
+  await expectRefusal(['--config', file], 'front.processes', 'or auto')
+})
+
 test('a configuration that is not there is refused', async () => {
   await expectRefusal(['--config', '/nowhere/gateway.yaml'], '/nowhere/gateway.yaml')
 })
@@ -38,7 +44,9 @@ test('a profile that contradicts itself is refused', async () => {
   await expectRefusal(['--config', join(dir, 'gateway.yaml')], 'p.yaml', 'min is above max')
 })
 
-test('a taken port is refused', async () => {
+test.each([1, 2])('a taken port is refused by %i fronts', async processes => {
+  const file = join(tempDir(), 'gateway.yaml')
+  writeFileSync(file, JSON.stringify({ front: { processes } }))
   const server = createServer().listen(0, '127.0.0.1')
   onTestFinished(() => {
     server.close()
@@ -46,7 +54,7 @@ test('a taken port is refused', async () => {
   await new Promise(resolve => server.once('listening', resolve))
   const { port } = server.address() as { port: number }
   await expectRefusal(
-    ['--data-dir', join(tempDir(), 'data'), '--mqtt', `127.0.0.1:${port}`, '--http', '127.0.0.1:0'],
+    ['--config', file, '--data-dir', join(tempDir(), 'data'), '--mqtt', `127.0.0.1:${port}`, '--http', '127.0.0.1:0'],
     String(port),
     'taken',
     '--mqtt'

@@ -16,10 +16,15 @@ export function admitPublish(clientId: string, topic: string, payloadBytes: numb
   return { ok: true, kind: parsed.kind }
 }
 
+/** Whether the filter is that of status topics: of one device, or of all. */
+export function isStatusFilter(filter: string): boolean {
+  return /^tm\/1\/(\+|[A-Za-z0-9._-]+)\/status$/.test(filter)
+}
+
 /** A client may listen to what is meant for it, and to status and alerts of all: never to readings. */
 export function admitSubscription(clientId: string, filter: string): boolean {
   if (filter.startsWith('tm/1/$alerts/')) return true
-  if (/^tm\/1\/(\+|[A-Za-z0-9._-]+)\/status$/.test(filter)) return true
+  if (isStatusFilter(filter)) return true
   const parsed = parseTopic(filter)
   return parsed !== null && parsed.deviceId === clientId && (parsed.kind === 'config' || parsed.kind === 'ack')
 }

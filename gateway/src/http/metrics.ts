@@ -1,12 +1,13 @@
 /** The gateway's metrics in Prometheus' text format. Names and labels are bounded by the code, never by what devices send. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { FrontCounters } from '../front/aedes-front.js'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { Fronts } from '../front/fronts.js'
 import type { LogClient } from '../log/log-client.js'
 import type { MaintenanceClient } from '../maintenance/maintenance-client.js'
 import type { PipelineClient } from '../pipeline/pipeline-client.js'
+import { addFrontMetrics } from './front-metrics.js'
 
 export interface Measured {
-  readonly front: FrontCounters
+  readonly fronts: Fronts
   readonly log: LogClient
   readonly pipeline: PipelineClient
   readonly maintenance: MaintenanceClient
@@ -14,19 +15,12 @@ export interface Measured {
 
 export interface Metrics {
   readonly registry: Registry
-  /** Milliseconds from the arrival of a publish at the front to its PUBACK. */
-  observePuback(milliseconds: number): void
 }
 
-export function createMetrics({ front, log, pipeline, maintenance }: Measured): Metrics {
+export function createMetrics({ fronts, log, pipeline, maintenance }: Measured): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const puback = new Histogram({
-    name: 'tidemark_puback_seconds',
-    help: 'From the arrival of a publish at the front to its PUBACK; the fsync of the log lies between.',
-    buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
-    registers: [registry]
-  })
+  addFrontMetrics(registry, fronts)
   const gauge = (name: string, help: string, read: () => number) => {
     new Gauge({
       name: `tidemark_${name}`,
@@ -49,9 +43,6 @@ export function createMetrics({ front, log, pipeline, maintenance }: Measured): 
     })
   }
   const processor = () => pipeline.stats?.processor
-  gauge('connections', 'MQTT connections.', () => front.connections)
-  counter('published_total', 'Publishes that the front has taken.', () => front.published)
-  counter('acked_total', 'Publishes that are durable in the log.', () => front.acked)
   counter('log_entries_total', 'Group commits of the log.', () => log.appendedWaves)
   counter('log_bytes_total', 'Bytes of frames appended to the log.', () => log.appendedBytes)
   counter('log_refused_total', 'Group commits that the disk refused.', () => log.refusedWaves)
@@ -94,19 +85,12 @@ export function createMetrics({ front, log, pipeline, maintenance }: Measured): 
   labelled(registry, 'readings_quarantined_total', 'Quarantined, by reason.', 'reason', () => processor()?.rejects ?? {})
   labelled(
     registry,
-    'publishes_refused_total',
-    'Publishes and connections that the front has refused, by refusal.',
-    'refusal',
-    () => front.refused
-  )
-  labelled(
-    registry,
     'unknown_fields_total',
     'Fields that no profile names, by profile and field.',
     'field',
     () => processor()?.unknownFields ?? {}
   )
-  return { registry, observePuback: milliseconds => puback.observe(milliseconds / 1000) }
+  return { registry }
 }
 
 function labelled(registry: Registry, name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void {

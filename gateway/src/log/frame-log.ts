@@ -3,9 +3,26 @@ import type { FrameKind } from './frames.js'
 /** `error` is null when the frame is durable, in the entry `entry`. */
 export type Appended = (error: Error | null, entry: number) => void
 
+/** Whoever appends frames and is told what became of each: one object for many frames, told apart by the tokens that it gave. */
+export interface AppendReceiver {
+  /** `error` is null when the frame is durable, in the entry `entry`. `appendedMs`: `performance.now()` when it was appended. */
+  settled(error: Error | null, entry: number, token: number, appendedMs: number): void
+}
+
 /** What a front needs of a log: it appends, is told when that is durable, and holds back while too much waits. */
 export interface FrameLog {
   /** `payload` is copied before this returns. */
-  append(kind: FrameKind, deviceId: string, payload: Uint8Array, done: Appended): void
+  appendFor(kind: FrameKind, deviceId: string, payload: Uint8Array, receiver: AppendReceiver, token: number): void
+  /** The same for a device ID in ASCII and a payload that lie in `bytes`, at [idStart, idEnd) and [payloadStart, payloadEnd). */
+  appendFrom(
+    kind: FrameKind,
+    bytes: Uint8Array,
+    idStart: number,
+    idEnd: number,
+    payloadStart: number,
+    payloadEnd: number,
+    receiver: AppendReceiver,
+    token: number
+  ): void
   readonly isFull: boolean
 }

@@ -19,11 +19,12 @@ const KIND_CODES: Record<FrameKind, number> = { batch: 1, json: 2, status: 3, ti
 /** By code. */
 const KINDS: (FrameKind | undefined)[] = []
 for (const [kind, code] of Object.entries(KIND_CODES)) KINDS[code] = kind as FrameKind
-const HEAD_BYTES = 6
+/** Bytes of a frame beside its device ID and payload. */
+export const FRAME_HEAD_BYTES = 6
 
 /** How many bytes the frame takes in an entry. */
 export function frameBytes(deviceId: string, payloadBytes: number): number {
-  return HEAD_BYTES + deviceId.length + payloadBytes
+  return FRAME_HEAD_BYTES + deviceId.length + payloadBytes
 }
 
 /** Writes the frame at `at` and returns the offset behind it. `deviceId` is at most 255 ASCII characters. */
@@ -35,6 +36,35 @@ export function writeFrame(into: Buffer, at: number, kind: FrameKind, deviceId: 
   into.writeUInt32LE(payload.length, behindId)
   into.set(payload, behindId + 4)
   return behindId + 4 + payload.length
+}
+
+/** Bytes that are copied one by one: below this a loop is faster than making a view to copy from. */
+const COPIED_SINGLY_MAX = 160
+
+/** The same where the device ID and the payload lie in `bytes`, at [idStart, idEnd) and [payloadStart, payloadEnd); makes no object. */
+export function writeFrameFrom(
+  into: Buffer,
+  at: number,
+  kind: FrameKind,
+  bytes: Uint8Array,
+  idStart: number,
+  idEnd: number,
+  payloadStart: number,
+  payloadEnd: number
+): number {
+  const payloadBytes = payloadEnd - payloadStart
+  into[at] = KIND_CODES[kind]
+  into[at + 1] = idEnd - idStart
+  let to = at + 2
+  for (let from = idStart; from < idEnd; ) into[to++] = bytes[from++]
+  into[to] = payloadBytes & 0xff
+  into[to + 1] = (payloadBytes >>> 8) & 0xff
+  into[to + 2] = (payloadBytes >>> 16) & 0xff
+  into[to + 3] = payloadBytes >>> 24
+  to += 4
+  if (payloadBytes > COPIED_SINGLY_MAX) into.set(bytes.subarray(payloadStart, payloadEnd), to)
+  else for (let from = payloadStart; from < payloadEnd; ) into[to++] = bytes[from++]
+  return at + FRAME_HEAD_BYTES + idEnd - idStart + payloadBytes
 }
 
 /** Walks the frames of an entry without making an object of each. `kind` and the rest tell of the frame that `next` has come to. */

@@ -3,9 +3,10 @@
  * durable. At most one wave is with the worker; the next is packed meanwhile. What waits is bounded by who asks `isFull`.
  */
 import { Worker } from 'node:worker_threads'
-import type { Appended, FrameLog } from './frame-log.js'
-import { type FrameKind, frameBytes, writeFrame } from './frames.js'
+import type { Appended, AppendReceiver, FrameLog } from './frame-log.js'
+import type { FrameKind } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
+import { Wave } from './wave.js'
 
 /** Least time between two group commits, ms. */
 const GROUP_COMMIT_MS = 5
@@ -15,8 +16,6 @@ const WAVE_BYTES_MAX = 4 * 1024 * 1024
 
 /** Bytes that may wait for the log before fronts must hold their sockets. */
 const PENDING_BYTES_MAX = 64 * 1024 * 1024
-
-const WAVE_BYTES_START = 64 * 1024
 
 export class LogWriteError extends Error {
   readonly code = 'LOG_WRITE'
@@ -38,10 +37,10 @@ export class LogClient implements FrameLog {
   onRefused: (error: LogWriteError) => void = () => {}
   /** While true no wave goes out: what reads the log is too far behind. */
   private held = false
-  private buffer = Buffer.allocUnsafe(WAVE_BYTES_START)
-  private used = 0
-  private waiting: Appended[] = []
-  private inFlight: { wave: number; bytes: number; callbacks: Appended[] } | null = null
+  private wave = new Wave()
+  private inFlight: Wave | null = null
+  /** Settled, to be filled again. */
+  private spare: Wave | null = null
   private waves = 0
   private lastSentMs = 0
   private timer: NodeJS.Timeout | null = null
@@ -78,16 +77,37 @@ export class LogClient implements FrameLog {
   }
 
   append(kind: FrameKind, deviceId: string, payload: Uint8Array, done: Appended): void {
-    const bytes = frameBytes(deviceId, payload.length)
-    if (this.used + bytes > this.buffer.length) this.grow(this.used + bytes)
-    this.used = writeFrame(this.buffer, this.used, kind, deviceId, payload)
-    this.waiting.push(done)
+    this.appendFor(kind, deviceId, payload, { settled: done }, 0)
+  }
+
+  appendFor(kind: FrameKind, deviceId: string, payload: Uint8Array, receiver: AppendReceiver, token: number): void {
+    this.wave.add(kind, deviceId, payload, receiver, token)
+    this.schedule()
+  }
+
+  appendFrom(
+    kind: FrameKind,
+    bytes: Uint8Array,
+    idStart: number,
+    idEnd: number,
+    payloadStart: number,
+    payloadEnd: number,
+    receiver: AppendReceiver,
+    token: number
+  ): void {
+    this.wave.addFrom(kind, bytes, idStart, idEnd, payloadStart, payloadEnd, receiver, token)
+    this.schedule()
+  }
+
+  /** Frames that a front has packed: they come into one entry, and `receiver` is told once. `frames` is copied before this returns. */
+  appendPacked(frames: Uint8Array, receiver: AppendReceiver, token: number): void {
+    this.wave.addPacked(frames, receiver, token)
     this.schedule()
   }
 
   /** Whether more waits than should: hold back whoever appends. */
   get isFull(): boolean {
-    return this.used + (this.inFlight?.bytes ?? 0) >= PENDING_BYTES_MAX
+    return this.wave.used + (this.inFlight?.used ?? 0) >= PENDING_BYTES_MAX
   }
 
   hold(): void {
@@ -106,7 +126,7 @@ export class LogClient implements FrameLog {
   /** Resolves when everything appended is durable or refused, and the file is closed. */
   async close(): Promise<void> {
     this.release()
-    if (this.inFlight !== null || this.used > 0) await new Promise<void>(resolve => (this.onIdle = resolve))
+    if (this.inFlight !== null || this.wave.used > 0) await new Promise<void>(resolve => (this.onIdle = resolve))
     await new Promise<void>(resolve => {
       this.onClosed = resolve
       this.post({ type: 'close' })
@@ -114,8 +134,8 @@ export class LogClient implements FrameLog {
   }
 
   private schedule(): void {
-    if (this.inFlight !== null || this.used === 0 || this.held) return
-    const dueMs = this.used >= WAVE_BYTES_MAX ? 0 : this.lastSentMs + GROUP_COMMIT_MS - performance.now()
+    if (this.inFlight !== null || this.wave.used === 0 || this.held) return
+    const dueMs = this.wave.used >= WAVE_BYTES_MAX ? 0 : this.lastSentMs + GROUP_COMMIT_MS - performance.now()
     if (dueMs <= 0) this.send()
     else this.timer ??= setTimeout(() => this.send(), dueMs)
   }
@@ -123,16 +143,13 @@ export class LogClient implements FrameLog {
   private send(): void {
     if (this.timer !== null) clearTimeout(this.timer)
     this.timer = null
-    if (this.inFlight !== null || this.used === 0 || this.held) return
-    const frames = new Uint8Array(this.used)
-    frames.set(this.buffer.subarray(0, this.used))
-    const wave = ++this.waves
-    this.inFlight = { wave, bytes: this.used, callbacks: this.waiting }
-    this.waiting = []
-    this.used = 0
-    if (this.buffer.length > WAVE_BYTES_MAX) this.buffer = Buffer.allocUnsafe(WAVE_BYTES_START)
+    if (this.inFlight !== null || this.wave.used === 0 || this.held) return
+    const frames = new Uint8Array(this.wave.frames)
+    this.inFlight = this.wave
+    this.wave = this.spare ?? new Wave()
+    this.spare = null
     this.lastSentMs = performance.now()
-    this.post({ type: 'append', wave, frames }, [frames.buffer])
+    this.post({ type: 'append', wave: ++this.waves, frames }, [frames.buffer])
   }
 
   private receive(message: Exclude<FromLogWorker, { type: 'open' | 'failed-to-open' }>): void {
@@ -166,17 +183,12 @@ export class LogClient implements FrameLog {
   }
 
   private finish(error: Error | null, entry: number): void {
-    const { callbacks } = this.inFlight!
+    const settled = this.inFlight!
     this.inFlight = null
     this.schedule()
-    for (const callback of callbacks) callback(error, entry)
-    if (this.inFlight === null && this.used === 0) this.onIdle?.()
-  }
-
-  private grow(bytes: number): void {
-    const grown = Buffer.allocUnsafe(Math.max(bytes, this.buffer.length * 2))
-    grown.set(this.buffer.subarray(0, this.used))
-    this.buffer = grown
+    settled.settle(error, entry)
+    this.spare = settled
+    if (this.inFlight === null && this.wave.used === 0) this.onIdle?.()
   }
 
   private post(message: ToLogWorker, transfer: ArrayBuffer[] = []): void {

@@ -1,48 +1,7 @@
 /** The front with a log that the test decides about: what is acked, what is held back. */
-import mqtt, { type MqttClient } from 'mqtt'
-import { pino } from 'pino'
-import { expect, onTestFinished, test } from 'vitest'
-import { AedesFront } from '../../../gateway/src/front/aedes-front.js'
-import type { Appended, FrameLog } from '../../../gateway/src/log/frame-log.js'
-import type { FrameKind } from '../../../gateway/src/log/frames.js'
+import { expect, test } from 'vitest'
 import { until } from '../../kit/until.js'
-
-/** A log that keeps frames waiting until it is told what to say. */
-class SlowLog implements FrameLog {
-  isFull = false
-  readonly frames: { kind: FrameKind; deviceId: string; payload: string; done: Appended }[] = []
-
-  append(kind: FrameKind, deviceId: string, payload: Uint8Array, done: Appended): void {
-    this.frames.push({ kind, deviceId, payload: Buffer.from(payload).toString(), done })
-  }
-
-  answer(error: Error | null): void {
-    for (const frame of this.frames.splice(0)) frame.done(error, 1)
-  }
-}
-
-async function start(): Promise<{ log: SlowLog; front: AedesFront; connect(clientId: string, will?: string): Promise<MqttClient> }> {
-  const log = new SlowLog()
-  const front = await AedesFront.create(log, pino({ level: 'silent' }))
-  const port = await front.listen('127.0.0.1', 0)
-  onTestFinished(async () => {
-    await front.close()
-  })
-  return {
-    log,
-    front,
-    async connect(clientId, will) {
-      const status = { topic: `tm/1/${clientId}/status`, qos: 1 as const, retain: true }
-      const options = will === undefined ? {} : { will: { ...status, payload: Buffer.from(will) } }
-      const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { clientId, reconnectPeriod: 0, ...options })
-      client.on('error', () => {})
-      onTestFinished(() => {
-        client.end(true)
-      })
-      return client
-    }
-  }
-}
+import { startFront as start } from './kit.js'
 
 test('no PUBACK is written before the log says that the frame is durable', async () => {
   const { log, connect } = await start()
@@ -67,7 +26,7 @@ test('what the log refuses is not acked: the connection ends, and the device kee
   log.answer(new Error('disk full'))
   await closed
   expect(acked).toBe(false)
-  expect(front.counters.refused.log).toBe(1)
+  expect(front.stats.refused.log).toBe(1)
 })
 
 test('a client that sends on without PUBACKs is no longer read, and read again when they are there', async () => {
@@ -80,9 +39,8 @@ test('a client that sends on without PUBACKs is no longer read, and read again w
   const bystander = await connect('press-2')
   await bystander.subscribeAsync('tm/1/press-2/ack') // others are served meanwhile
   expect(log.frames.length).toBeLessThan(count / 4) // the bound, and the chunk of the stream that had been read
-  const answering = setInterval(() => log.answer(null), 5)
+  log.answerAlways()
   await published
-  clearInterval(answering)
 })
 
 test('while the log is full, clients are held, and go on when it is not', async () => {
@@ -105,8 +63,7 @@ test('while the log is full, clients are held, and go on when it is not', async 
 
 test("an old session's death does not bury a new birth", async () => {
   const { log, connect } = await start()
-  const answering = setInterval(() => log.answer(null), 5)
-  onTestFinished(() => clearInterval(answering))
+  log.answerAlways()
   const birth = (session: string) => JSON.stringify({ state: 'online', session, epoch: 1, agent: 'test', profiles: [] })
   const death = (session: string) => JSON.stringify({ state: 'offline', session })
   const topic = 'tm/1/press-1/status'

@@ -1,0 +1,243 @@
+/**
+ * The connections that aedes serves. aedes writes PUBACK right after `authorizePublish` calls back, before it persists or emits
+ * anything; so the hook appends to the log, and "acked" means "in the log". What cannot be decoded is logged too: refusing it would
+ * make the device resend it for ever.
+ *
+ * aedes keeps and forwards nothing that clients publish: statuses come back from the core once they are durable, whoever sent them.
+ */
+import type { Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+import { isDeviceId, PAYLOAD_BYTES_MAX, topicOf } from '@tidemark/protocol'
+import { Aedes, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
+import { admitPublish, admitSubscription, isStatusFilter, type UpstreamKind } from './admission.js'
+import type { DeviceStatus, DownstreamKind, Will } from './core.js'
+import type { Front, Session } from './front.js'
+import { MeteredConnection, PacketTooLargeError } from './metered-connection.js'
+
+/** What a PUBLISH has beside its payload: fixed header, topic, message ID. */
+export const PACKET_OVERHEAD_BYTES = 256
+
+/** Publishes and bytes of one client that may wait for their PUBACK before its socket is no longer read. */
+export const UNACKED_MAX = 256
+export const UNACKED_BYTES_MAX = 1024 * 1024
+
+const IDENTIFIER_REJECTED = 2
+
+const DRAIN_MS_MAX = 60_000
+
+const CLOSE_POLL_MS = 20
+
+/** A client of aedes and what of it is not acked. */
+class AedesSession implements Session {
+  unackedCount = 0
+  unackedBytes = 0
+  isHeld = false
+  isRegistered = false
+  will: Will | null = null
+
+  constructor(
+    readonly client: Client,
+    private readonly broker: Aedes,
+    readonly number: number
+  ) {}
+
+  takeOver(): void {
+    this.client.close()
+  }
+
+  deliver(kind: DownstreamKind, payload: Uint8Array, isRetained: boolean): void {
+    const { client } = this
+    const topic = topicOf(client.id, kind)
+    const packet = { cmd: 'publish' as const, topic, payload: Buffer.from(payload), qos: 1 as const, dup: false, retain: isRetained }
+    if (isRetained) client.publish(packet, () => {})
+    else this.broker.publish(packet, () => {})
+  }
+}
+
+export class AedesSessions {
+  private front!: Front
+  private readonly sessions = new Map<Client, AedesSession>()
+  private readonly heldSessions = new Set<AedesSession>()
+  private readonly sockets = new Set<Socket>()
+  private releasing: NodeJS.Immediate | null = null
+  private isHeld = false
+
+  private constructor(private readonly broker: Aedes) {}
+
+  static async create(): Promise<AedesSessions> {
+    return new AedesSessions(await Aedes.createBroker({ drainTimeout: DRAIN_MS_MAX }))
+  }
+
+  /** Serves connections for the front: once, before the first is accepted. */
+  serve(front: Front): void {
+    this.front = front
+    const { broker } = this
+    broker.preConnect = (client, packet, done) => {
+      packet.clean = true // nothing is queued for who is away
+      const session = new AedesSession(client, broker, front.nextNumber())
+      if (packet.will !== undefined) session.will = willOf(packet.clientId, packet.will.topic, packet.will.payload as Buffer)
+      this.sessions.set(client, session)
+      done(null, true)
+    }
+    broker.authenticate = (client, _username, _password, done) => {
+      if (isDeviceId(client.id)) {
+        done(null, true)
+        return
+      }
+      front.refuse('client-id', client.id, { message: 'the client ID is no device ID: use 1 to 64 of A-Z a-z 0-9 . _ -' })
+      done(Object.assign(new Error('client ID refused'), { returnCode: IDENTIFIER_REJECTED }) as AuthenticateError, false)
+    }
+    broker.authorizePublish = (client, packet, done) => this.publish(client, packet, done)
+    broker.authorizeForward = (_client, packet) => ('clientId' in packet ? null : packet)
+    broker.authorizeSubscribe = (client, subscription, done) =>
+      done(null, admitSubscription(client.id, subscription.topic) ? subscription : null)
+    broker.on('client', client => this.register(client))
+    broker.on('clientDisconnect', client => this.unregister(client))
+    broker.on('subscribe', (subscriptions, client) => this.sendRetained(client, subscriptions))
+    const onError = (client: Client, error: Error) => front.logger.debug({ client: client.id, error: error.message }, 'connection ended')
+    broker.on('clientError', onError)
+    broker.on('connectionError', onError)
+  }
+
+  accept(socket: Socket): void {
+    const connection = new MeteredConnection(socket, PAYLOAD_BYTES_MAX + PACKET_OVERHEAD_BYTES)
+    let client: Client | null = null
+    this.sockets.add(socket)
+    socket.on('close', () => {
+      this.sockets.delete(socket)
+      if (client !== null && !this.sessions.get(client)?.isRegistered) this.sessions.delete(client)
+      this.front.listener.ended()
+    })
+    connection.on('error', error => {
+      if (error instanceof PacketTooLargeError)
+        this.front.refuse('packet-too-large', client?.id, { remote: connection.remote, message: error.message })
+    })
+    if (this.isHeld) connection.hold()
+    client = this.broker.handle(connection)
+  }
+
+  showStatus({ deviceId, payload }: DeviceStatus): void {
+    const packet = { topic: topicOf(deviceId, 'status'), payload: Buffer.from(payload), qos: 1 as const, dup: false, retain: false }
+    this.broker.publish({ cmd: 'publish', ...packet }, () => {})
+  }
+
+  /** Reads no more of any connection. */
+  hold(): void {
+    this.isHeld = true
+    for (const session of this.sessions.values()) this.holdSession(session)
+  }
+
+  /** Ends the connections, with their wills. */
+  close(): Promise<void> {
+    return new Promise(resolve => this.broker.close(resolve))
+  }
+
+  /** Resolves when all sockets are closed; destroys what is left after `ms`. */
+  async ended(ms: number): Promise<void> {
+    const deadlineMs = performance.now() + ms
+    while (this.sockets.size > 0 && performance.now() < deadlineMs) await pause(CLOSE_POLL_MS)
+    for (const socket of this.sockets) socket.destroy()
+  }
+
+  private register(client: Client): void {
+    const session = this.sessions.get(client)
+    if (session === undefined) return
+    session.isRegistered = true
+    this.front.register(client.id, session, session.will)
+  }
+
+  private unregister(client: Client): void {
+    const session = this.sessions.get(client)
+    if (session === undefined) return
+    this.sessions.delete(client)
+    this.heldSessions.delete(session)
+    this.front.unregister(client.id, session)
+  }
+
+  private publish(client: Client | null, packet: PublishPacket, done: (error?: Error | null) => void): void {
+    if (client === null) {
+      done(null) // our own
+      return
+    }
+    const payload = packet.payload as Buffer
+    const admission = admitPublish(client.id, packet.topic, payload.length)
+    if (!admission.ok) {
+      this.front.refuse(admission.refusal, client.id, { topic: packet.topic.slice(0, 200), bytes: payload.length })
+      done(new Error(admission.refusal))
+      return
+    }
+    packet.retain = false
+    this.append(client, admission.kind, payload, done)
+  }
+
+  private append(client: Client, kind: UpstreamKind, payload: Buffer, done: (error: Error | null) => void): void {
+    const { front } = this
+    const session = this.sessions.get(client)
+    front.notePublished()
+    if (session !== undefined) {
+      session.unackedCount++
+      session.unackedBytes += payload.length
+      if (session.unackedCount >= UNACKED_MAX || session.unackedBytes >= UNACKED_BYTES_MAX || front.core.isFull) this.holdSession(session)
+    }
+    const settled = (error: Error | null, _entry: number, _token: number, appendedMs: number): void => {
+      if (session !== undefined) {
+        session.unackedCount--
+        session.unackedBytes -= payload.length
+      }
+      if (this.heldSessions.size > 0) this.releaseSoon()
+      done(error)
+      front.noteSettled(error, appendedMs)
+    }
+    front.core.appendFor(kind, client.id, payload, { settled }, 0)
+  }
+
+  private holdSession(session: AedesSession): void {
+    if (session.isHeld) return
+    session.isHeld = true
+    this.heldSessions.add(session)
+    ;(session.client.conn as MeteredConnection).hold()
+  }
+
+  /** Once for all acks of a wave. */
+  private releaseSoon(): void {
+    this.releasing ??= setImmediate(() => {
+      this.releasing = null
+      if (!this.front.core.isFull && !this.isHeld) this.releaseHeld()
+    })
+  }
+
+  private releaseHeld(): void {
+    for (const session of this.heldSessions) {
+      if (session.unackedCount >= UNACKED_MAX / 2 || session.unackedBytes >= UNACKED_BYTES_MAX / 2) continue
+      session.isHeld = false
+      this.heldSessions.delete(session)
+      ;(session.client.conn as MeteredConnection).release()
+    }
+  }
+
+  /** What is kept for whoever subscribes. */
+  private sendRetained(client: Client, subscriptions: readonly Subscription[]): void {
+    const session = this.sessions.get(client)
+    for (const { topic, qos } of subscriptions) {
+      if (!admitSubscription(client.id, topic)) continue
+      if (topic === topicOf(client.id, 'config') && session !== undefined) this.front.core.requestConfig(client.id, session.number)
+      if (isStatusFilter(topic)) this.sendStatuses(client, topic, qos === 0 ? 0 : 1)
+    }
+  }
+
+  private async sendStatuses(client: Client, filter: string, qos: 0 | 1): Promise<void> {
+    this.front.core.watchStatuses()
+    for await (const { deviceId, payload } of this.front.core.statuses(filter)) {
+      if (client.closed) return
+      const topic = topicOf(deviceId, 'status')
+      const packet = { cmd: 'publish' as const, topic, payload: Buffer.from(payload), qos, dup: false, retain: true }
+      await new Promise<void>(resolve => client.publish(packet, () => resolve()))
+    }
+  }
+}
+
+/** null: it will be refused when it is due. */
+function willOf(deviceId: string, topic: string, payload: Uint8Array): Will | null {
+  const admission = admitPublish(deviceId, topic, payload.length)
+  return admission.ok ? { kind: admission.kind, payload } : null
+}

@@ -1,0 +1,60 @@
+/**
+ * What a front and the core owe each other. The core has the log and knows which front has which device; a front has the
+ * connections. Both run in one process, or the core in the gateway's and each front in one of its own.
+ */
+import type { FrameLog } from '../log/frame-log.js'
+import type { UpstreamKind } from './admission.js'
+
+/** What to append when a connection ends without DISCONNECT. */
+export interface Will {
+  readonly kind: UpstreamKind
+  readonly payload: Uint8Array
+}
+
+/** A client that has connected. `number` tells the connections of a front apart, and later ones are greater. */
+export interface Connected {
+  readonly deviceId: string
+  readonly number: number
+  /** By the machine's monotonic clock, ms: the later of two connections of a device is the one that holds. */
+  readonly acceptedMs: number
+  readonly will: Will | null
+}
+
+export interface DeviceStatus {
+  readonly deviceId: string
+  /** Empty: the device has taken its status back. */
+  readonly payload: Uint8Array
+}
+
+/** What comes down to a device. */
+export type DownstreamKind = 'config' | 'ack'
+
+/** The core as a front sees it. A status that is the death of a session which is not the last one is refused with a `StaleDeathError`. */
+export interface FrontCore extends FrameLog {
+  connected(client: Connected): void
+  disconnected(deviceId: string, number: number): void
+  /** From now on the front is told each status that is durable. */
+  watchStatuses(): void
+  /** The last status of the devices that the filter of a status topic names. */
+  statuses(filter: string): AsyncIterable<DeviceStatus>
+  /** The core delivers the configuration that it keeps for the device, if there is one, as retained. */
+  requestConfig(deviceId: string, number: number): void
+}
+
+/** A front as the core sees it. */
+export interface FrontEnd {
+  /** Another connection of the device holds: ends the one with this number, if it is still there. */
+  takeOver(deviceId: string, number: number): void
+  /** To a connection that listens to it; `isRetained` says that it was kept for whoever subscribes. */
+  deliver(deviceId: string, kind: DownstreamKind, payload: Uint8Array, isRetained: boolean): void
+  /** Tells whoever listens to the device's status. */
+  showStatus(status: DeviceStatus): void
+}
+
+/** The death of a session must not bury the birth of the next. */
+export class StaleDeathError extends Error {
+  readonly code = 'STALE_DEATH'
+  constructor() {
+    super('the death of an earlier session')
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * The MQTT front of one process: takes connections up to its cap, serves them, and knows which of them is a device's. It decodes no
+ * readings. What it appends is the core's; PUBACK is written only when the core says that the frame is durable.
+ */
+import type { Socket } from 'node:net'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { AedesSessions } from './aedes-sessions.js'
+import type { DeviceStatus, DownstreamKind, FrontCore, FrontEnd, Will } from './core.js'
+import { Listener } from './listener.js'
+import { emptyStats, type FrontRefusal, type FrontStats, observePuback, type ProcessStats } from './stats.js'
+
+export interface FrontOptions {
+  /** Connections at a time. */
+  readonly connectionsMax: number
+}
+
+/** A device's connection, however it is served. */
+export interface Session {
+  readonly number: number
+  /** Ends it, with its will: another connection of the device holds. */
+  takeOver(): void
+  deliver(kind: DownstreamKind, payload: Uint8Array, isRetained: boolean): void
+}
+
+/** How long connections may take to close after the last PUBACK, ms. */
+const LINGER_MS = 1000
+
+/** What aedes has read before it was held it still publishes, a little at a time: nothing does for so many rounds. */
+const QUIET_ROUNDS = 3
+const QUIET_MS = 5
+
+const LOOP_DELAY_RESOLUTION_MS = 10
+
+export class Front implements FrontEnd {
+  readonly stats: FrontStats = emptyStats()
+  readonly listener: Listener
+  /** Publishes that the core has not settled. */
+  unsettled = 0
+  private readonly sessions = new Map<string, Session>()
+  private readonly aedes: AedesSessions
+  private readonly loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS })
+  private numbers = 0
+  private onSettled: (() => void) | null = null
+
+  private constructor(
+    readonly core: FrontCore,
+    readonly logger: Logger,
+    { connectionsMax }: FrontOptions,
+    aedes: AedesSessions
+  ) {
+    this.aedes = aedes
+    this.listener = new Listener(connectionsMax, socket => this.accept(socket))
+    this.loopDelay.enable()
+  }
+
+  static async create(core: FrontCore, logger: Logger, options: FrontOptions): Promise<Front> {
+    const aedes = await AedesSessions.create()
+    const front = new Front(core, logger, options, aedes)
+    aedes.serve(front)
+    return front
+  }
+
+  /** Resolves with the port. Rejects where it cannot listen. */
+  listen(host: string, port: number): Promise<number> {
+    return this.listener.listen(host, port)
+  }
+
+  takeOver(deviceId: string, number: number): void {
+    const session = this.sessions.get(deviceId)
+    if (session?.number === number) session.takeOver()
+  }
+
+  deliver(deviceId: string, kind: DownstreamKind, payload: Uint8Array, isRetained: boolean): void {
+    this.sessions.get(deviceId)?.deliver(kind, payload, isRetained)
+  }
+
+  showStatus(status: DeviceStatus): void {
+    this.aedes.showStatus(status)
+  }
+
+  nextNumber(): number {
+    return ++this.numbers
+  }
+
+  /** A device has connected; an earlier connection of it ends. */
+  register(deviceId: string, session: Session, will: Will | null): void {
+    const before = this.sessions.get(deviceId)
+    this.sessions.set(deviceId, session)
+    this.core.connected({ deviceId, number: session.number, acceptedMs: monotonicMs(), will })
+    before?.takeOver()
+  }
+
+  /** A connection has ended, and its will, if it was due, is appended. */
+  unregister(deviceId: string, session: Session): void {
+    if (this.sessions.get(deviceId) === session) this.sessions.delete(deviceId)
+    this.core.disconnected(deviceId, session.number)
+  }
+
+  notePublished(): void {
+    this.stats.published++
+    this.unsettled++
+  }
+
+  noteSettled(error: Error | null, appendedMs: number): void {
+    this.unsettled--
+    if (error === null) {
+      this.stats.acked++
+      observePuback(this.stats, performance.now() - appendedMs)
+    } else this.stats.refused[(error as { code?: string }).code === 'STALE_DEATH' ? 'stale-death' : 'log']++
+    if (this.unsettled === 0) this.onSettled?.()
+  }
+
+  refuse(
+    refusal: FrontRefusal,
+    deviceId: string | undefined,
+    about: { message?: string; topic?: string; bytes?: number; remote?: string }
+  ): void {
+    this.stats.refused[refusal]++
+    const { message = `refused a publish: ${refusal}`, ...rest } = about
+    this.logger.warn({ refusal, client: deviceId?.slice(0, 64), ...rest }, message)
+  }
+
+  /** The counters as of now. */
+  snapshot(): FrontStats {
+    this.stats.connections = this.listener.connections
+    return this.stats
+  }
+
+  /** What the process uses; the delay is that since the last call. */
+  usage(): ProcessStats {
+    const { user, system } = process.cpuUsage()
+    const loopDelaySeconds = this.loopDelay.percentile(99) / 1e9
+    this.loopDelay.reset()
+    return { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6, loopDelaySeconds }
+  }
+
+  /** Takes in no more, waits until all that was appended is settled and its PUBACKs are written, and ends the connections. */
+  async close(): Promise<void> {
+    this.listener.close()
+    this.aedes.hold()
+    await this.settled()
+    await this.aedes.close()
+    await this.settled() // the wills
+    await this.aedes.ended(LINGER_MS)
+    this.loopDelay.disable()
+  }
+
+  private accept(socket: Socket): void {
+    this.aedes.accept(socket)
+  }
+
+  /** Resolves when all is settled and nothing follows from what was read before. */
+  private async settled(): Promise<void> {
+    for (let quiet = 0; quiet < QUIET_ROUNDS; quiet++) {
+      while (this.unsettled > 0) {
+        await new Promise<void>(resolve => (this.onSettled = resolve))
+        this.onSettled = null
+        quiet = 0
+      }
+      await pause(QUIET_MS)
+    }
+  }
+}
+
+/** The same clock in all processes of this machine. */
+export function monotonicMs(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1000 + nanoseconds / 1e6
+}
