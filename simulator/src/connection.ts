@@ -17,8 +17,16 @@ export interface InFlight<T> {
   readonly tag: T
 }
 
+/** MQTT bytes over all sockets of an owner. */
+export interface WireBytes {
+  sent: number
+  received: number
+}
+
 /** What connections tell their owner; one object serves all of them. Every `open` is answered by one `onClosed` in the end. */
 export interface ConnectionEvents<T> {
+  /** Counted up by its connections. */
+  readonly wire?: WireBytes
   /** CONNACK has come, and what was in flight is on its way again. */
   onOpen(connection: Connection<T>, redelivered: number): void
   onAcked(connection: Connection<T>, tag: T): void
@@ -144,6 +152,7 @@ export class Connection<T> {
   }
 
   private write(bytes: Buffer): void {
+    if (this.events.wire !== undefined) this.events.wire.sent += bytes.length
     if (this.socket?.write(bytes) === false) this.isCongested = true
   }
 
@@ -155,6 +164,7 @@ export class Connection<T> {
   }
 
   private read(bytes: Buffer): void {
+    if (this.events.wire !== undefined) this.events.wire.received += bytes.length
     const whole = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes])
     try {
       const taken = readPackets(whole, packet => this.receive(packet))

@@ -37,8 +37,9 @@ export function deviceBar(stream: NodeJS.WriteStream, devices: number): { show(c
 }
 
 /** The state of a fleet in one line. */
-export function lineOf({ phase, devices, connected, readingsPerS, acked, inFlight, pubackMs }: FleetProgress): string {
-  const counts = `${connected}/${devices} connected, ${readingsPerS} readings/s, ${acked} acked, ${inFlight} in flight`
+export function lineOf({ phase, connections, connected, readingsPerS, acked, inFlight, disconnects, pubackMs }: FleetProgress): string {
+  const lost = disconnects === 0 ? '' : `, ${disconnects} connections lost`
+  const counts = `${connected}/${connections} connected, ${readingsPerS} readings/s, ${acked} acked, ${inFlight} in flight${lost}`
   return `${phase}: ${counts}, PUBACK p50 ${pubackMs.p50} ms p99 ${pubackMs.p99} ms`
 }
 
