@@ -34,7 +34,7 @@ export interface FleetOptions {
   readonly connections?: number
   /** Addresses that the connections are spread over, in place of the URL's host. Default: as many as their number asks for. */
   readonly destinations?: readonly string[]
-  /** Processes that share the devices. Default: as many as their connections ask for; 1: this one. */
+  /** Processes of their own that share the devices. Default: as many as their connections ask for, and this one where one is enough. */
   readonly processes?: number
   /** How long it may take until all is acked once sampling is over. Default one minute. */
   readonly drainMsMax?: number
@@ -92,6 +92,8 @@ export interface FleetReport extends Readonly<Counts> {
   readonly rate: number
   /** How long it sampled. */
   readonly sampledMs: number
+  /** From the end of the sampling until all was acked and all devices had said goodbye. */
+  readonly drainMs: number
   /** What `verifyArchive` needs. */
   readonly run: Run
 }

@@ -34,6 +34,8 @@ export interface ShareReport {
   readonly seqs: readonly number[]
   readonly connectedAtStart: number
   readonly sampledMs: number
+  /** From the end of the sampling until all was acked and said. */
+  readonly drainMs: number
 }
 
 /** Who a fleet works for. */
@@ -250,7 +252,8 @@ export class Fleet implements ConnectionEvents<Sent> {
       counts: this.countsNow(),
       seqs: Array.from({ length: this.dispatch.devices }, (_, j) => this.dispatch.lastSeqOf(j)),
       connectedAtStart: this.connectedAtStart,
-      sampledMs: startedMs === 0 ? 0 : Math.max(0, this.stoppedMs - startedMs)
+      sampledMs: startedMs === 0 ? 0 : Math.max(0, this.stoppedMs - startedMs),
+      drainMs: this.stoppedMs === 0 ? 0 : performance.now() - this.stoppedMs
     })
   }
 }

@@ -20,8 +20,9 @@ export async function runFleet(options: FleetOptions, onProgress: (progress: Fle
   const { devices, connections = devices } = planOf(options, Date.now()) && options
   const addresses = await resolveDestinations(options.url, connections, options.destinations)
   await probeDestinations(addresses)
-  const processes = options.processes ?? Math.ceil(connections / PROCESS_CONNECTIONS_MAX)
-  if (processes > 1) return await new FleetProcesses(options, addresses, processes, onProgress).run()
+  const needed = Math.ceil(connections / PROCESS_CONNECTIONS_MAX)
+  const processes = options.processes ?? needed
+  if (options.processes !== undefined || needed > 1) return await new FleetProcesses(options, addresses, processes, onProgress).run()
   return await runHere(options, addresses, onProgress)
 }
 

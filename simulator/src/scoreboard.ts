@@ -43,7 +43,7 @@ export class Scoreboard {
     this.recent.reset()
     return {
       phase: PHASES[tellings.length < this.tellings.length ? 0 : Math.min(...tellings.map(({ phase }) => PHASES.indexOf(phase)))],
-      share: Math.min(1, ...tellings.map(({ share }) => share)),
+      share: tellings.length === 0 ? 0 : Math.min(...tellings.map(({ share }) => share)),
       devices: this.devices,
       connected: tellings.reduce((sum, { connected }) => sum + connected, 0),
       connections: this.connections,
@@ -75,6 +75,7 @@ export class Scoreboard {
       backlogMs: this.backlog.quantiles(),
       rate: sampledMs === 0 ? 0 : Math.round((1000 * taken) / sampledMs),
       sampledMs: Math.round(sampledMs),
+      drainMs: Math.round(Math.max(...reports.map(report => report.drainMs))),
       run: { plan, seqs }
     }
   }
