@@ -24,7 +24,7 @@ export {
 export { jsonEventId } from './json-payload.js'
 export { Latency, type Quantiles } from './latency.js'
 export { failuresAround, type Machine, METRIC, machineOf, measure } from './machine.js'
-export { expectedReadings, FATES, type OracleBlock } from './oracle.js'
+export { FATES, Oracle } from './oracle.js'
 export { parseRun, type Run, runToJson } from './run-file.js'
 export { runFleet } from './run-fleet.js'
 export { NO_TROUBLES, type TroubleRates } from './troubles.js'

@@ -24,7 +24,7 @@ export const DELAY_INTERVALS_MAX = 4
 /** A device may fall silent once in so many readings, … */
 export const SILENCE_BLOCK_SEQS = 64
 
-/** … for this many intervals at least, and fewer than that: so that two silences of a device may touch, and no more. */
+/** … for this many intervals at least, and fewer than that: a silence that begins in the first half of its block ends within it. */
 export const SILENCE_INTERVALS_MIN = 8
 export const SILENCE_INTERVALS_END = 32
 
@@ -46,8 +46,8 @@ export const BEGIN_AHEAD_MS = 200
 /** Where the event times of `future` readings begin, in Unix ms: ahead of any clock that a gateway may have. */
 export const FUTURE_EVENT_TIME_MS = Date.UTC(2200, 0, 1)
 
-/** Rows of an oracle block: what a data chunk of DuckDB holds. */
-export const BLOCK_ROWS = 2048
+/** Rows of a data chunk of DuckDB. */
+export const CHUNK_ROWS = 2048
 
 /** PUBLISHes of a device that wait for their PUBACK; it sends no further reading beyond. */
 export const IN_FLIGHT_MAX = 16
@@ -91,9 +91,6 @@ export const RATE_TELLINGS = 10
 
 /** How often progress is written where there is no terminal, in ms. */
 export const PROGRESS_LINE_MS = 5000
-
-/** Rows that `verify` compares at a time: they and their archived twins fit well into DuckDB's memory limit. */
-export const VERIFY_ROWS = 500_000
 
 /** Memory that DuckDB may take to verify. */
 export const VERIFY_MEMORY = '768MB'

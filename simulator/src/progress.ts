@@ -28,12 +28,12 @@ export function historyView(stream: NodeJS.WriteStream): { show(progress: Histor
   }
 }
 
-/** A bar that counts devices; nothing where there is no terminal. Call `end` when it is over. */
-export function deviceBar(stream: NodeJS.WriteStream, devices: number): { show(compared: number): void; end(): void } {
+/** A bar of a verification; nothing where there is no terminal. Call `end` when it is over. */
+export function shareBar(stream: NodeJS.WriteStream): { show(share: number): void; end(): void } {
   if (!stream.isTTY) return { show: () => {}, end: () => {} }
-  const bar = new SingleBar({ ...LOOKS, stream, format: '{bar} {percentage}% {value}/{total} devices compared', clearOnComplete: true })
-  bar.start(devices, 0)
-  return { show: compared => bar.update(compared), end: () => bar.stop() }
+  const bar = new SingleBar({ ...LOOKS, stream, format: '{bar} {percentage}% compared', clearOnComplete: true })
+  bar.start(1000, 0)
+  return { show: share => bar.update(Math.round(share * 1000)), end: () => bar.stop() }
 }
 
 /** The state of a fleet in one line. */

@@ -47,16 +47,12 @@ export function clockSkewMs(seed: number, rate: number, device: number): number 
   return unit(lanes[0]) < rate ? Math.round((2 * unit(lanes[1]) - 1) * SKEW_MS_MAX) : 0
 }
 
-/** A silence begins in the first half of its block and may reach into the next one. */
+/** A silence begins in the first half of its block and ends within it. */
 function endOfSilence(seed: number, rate: number, device: number, seq: number): number {
-  let end = seq
-  const last = Math.floor(seq / SILENCE_BLOCK_SEQS)
-  for (let block = Math.max(0, last - 1); block <= last; block++) {
-    mix(lanes, seed, device, block, STREAM.silence)
-    if (unit(lanes[0]) >= rate) continue
-    const first = block * SILENCE_BLOCK_SEQS + Math.floor((unit(lanes[1]) * SILENCE_BLOCK_SEQS) / 2)
-    const length = SILENCE_INTERVALS_MIN + Math.floor(unit(lanes[2]) * (SILENCE_INTERVALS_END - SILENCE_INTERVALS_MIN))
-    if (seq >= first && seq < first + length) end = Math.max(end, first + length)
-  }
-  return end
+  const block = Math.floor(seq / SILENCE_BLOCK_SEQS)
+  mix(lanes, seed, device, block, STREAM.silence)
+  if (unit(lanes[0]) >= rate) return seq
+  const first = block * SILENCE_BLOCK_SEQS + Math.floor((unit(lanes[1]) * SILENCE_BLOCK_SEQS) / 2)
+  const end = first + SILENCE_INTERVALS_MIN + Math.floor(unit(lanes[2]) * (SILENCE_INTERVALS_END - SILENCE_INTERVALS_MIN))
+  return seq >= first && seq < end ? end : seq
 }

@@ -203,7 +203,7 @@ function compact(dataDir: string, events: PlayEvents): void {
 async function verifyAll(archiveDir: string, reports: readonly FleetReport[], events: PlayEvents): Promise<VerifyResult> {
   let sum: VerifyResult | null = null
   for (const [n, { run }] of reports.entries()) {
-    const onProgress = (devices: number) => events.onVerified((n + devices / run.plan.devices) / reports.length)
+    const onProgress = (share: number) => events.onVerified((n + share) / reports.length)
     const result = await verifyArchive({ archiveDir, run, onProgress })
     sum = sum === null ? result : addResults(sum, result)
   }
