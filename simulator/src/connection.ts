@@ -8,7 +8,7 @@
 import { connect, type Socket } from 'node:net'
 import type { Packet } from 'mqtt-packet'
 import { KEEPALIVE_S, SILENCE_MS_MAX } from './limits.js'
-import { connectPacket, DISCONNECT, markRedelivered, PINGREQ, publishPacket, readPackets, refusalOf } from './mqtt-packets.js'
+import { connectPacket, DISCONNECT, loneAckOf, markRedelivered, PINGREQ, publishPacket, readPackets, refusalOf } from './mqtt-packets.js'
 
 /** A PUBLISH that waits for its PUBACK, with what its owner wants to know of it then. */
 export interface InFlight<T> {
@@ -165,6 +165,13 @@ export class Connection<T> {
 
   private read(bytes: Buffer): void {
     if (this.events.wire !== undefined) this.events.wire.received += bytes.length
+    const messageId = this.rest.length === 0 ? loneAckOf(bytes) : null
+    if (messageId !== null) {
+      this.heardMs = performance.now()
+      this.isPinging = false
+      this.acked(messageId)
+      return
+    }
     const whole = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes])
     try {
       const taken = readPackets(whole, packet => this.receive(packet))
