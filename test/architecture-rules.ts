@@ -38,7 +38,7 @@ const OURS: Record<string, readonly string[]> = {
 }
 
 const PURE =
-  /^(protocol\/src\/.+|gateway\/src\/processor\/.+|agent\/src\/core\/.+|simulator\/src\/(prng|machine|device|faults|oracle|outages|labels|history-batch))\.ts$/
+  /^(protocol\/src\/.+|gateway\/src\/processor\/.+|agent\/src\/core\/.+|simulator\/src\/(prng|machine|device|faults|troubles|oracle|outages|labels|history-batch|json-payload|schedule))\.ts$/
 
 /** What pure code may import besides its own files: libraries that compute, and nothing else. */
 const PURE_LIBRARIES = ['@tidemark/protocol', '@msgpack/msgpack', 'zod']

@@ -8,10 +8,10 @@ import { join, resolve } from 'node:path'
 import { durationMs } from '@tidemark/protocol'
 import { type FleetReport, runFleet, verifyArchive } from '@tidemark/simulator'
 import { Command } from 'commander'
-import { type GatewayMetrics, readMetrics } from './demo/gateway-metrics.js'
 import { startAgents, startGateway } from './demo/machines.js'
 import { DemoProgress } from './demo/progress.js'
 import { printReport, readLedger } from './demo/report.js'
+import { type GatewayMetrics, readMetrics } from './gateway-metrics.js'
 
 interface DemoOptions {
   readonly for: string

@@ -1,6 +1,8 @@
 /** Which broker the fleet talks to, and what to say to the person when that fails. */
 import { lookup } from 'node:dns/promises'
+import { connect, isIPv4 } from 'node:net'
 import { type BrokerAddress, BrokerRefusedError } from './connection.js'
+import { DESTINATION_CONNECTIONS_MAX } from './limits.js'
 
 /** The options cannot be used as they are: the message says what to write instead. */
 export class UsageError extends Error {
@@ -31,6 +33,44 @@ export async function resolveBroker(url: string): Promise<BrokerAddress> {
     return { host: address, port: port === '' ? 1883 : Number(port) }
   } catch (cause) {
     throw new UsageError(`there is no host "${hostname}": check the URL ${url}`, { cause })
+  }
+}
+
+/**
+ * The addresses that a fleet's connections are spread over: those named, or, where the broker is on this machine and has more
+ * connections than one address can take, 127.0.0.1, 127.0.0.2, … Throws a UsageError.
+ */
+export async function resolveDestinations(url: string, connections: number, named?: readonly string[]): Promise<BrokerAddress[]> {
+  const address = await resolveBroker(url)
+  if (named !== undefined) {
+    for (const host of named) if (!isIPv4(host)) throw new UsageError(`the destination "${host}" is no IPv4 address, like 127.0.0.2`)
+    return named.map(host => ({ host, port: address.port }))
+  }
+  const count = address.host === '127.0.0.1' ? Math.ceil(connections / DESTINATION_CONNECTIONS_MAX) : 1
+  if (count > 250)
+    throw new UsageError(`${connections} connections ask for more addresses than 127.0.0.1 to 127.0.0.250: name --destinations`)
+  return Array.from({ length: count }, (_, i) => ({ host: count === 1 ? address.host : `127.0.0.${i + 1}`, port: address.port }))
+}
+
+/** Sees that all of several addresses answer. Rejects with a UsageError that names one that does not. */
+export async function probeDestinations(addresses: readonly BrokerAddress[]): Promise<void> {
+  if (addresses.length < 2) return
+  for (const address of addresses) {
+    const error = await new Promise<Error | null>(resolve => {
+      const socket = connect(address, () => {
+        socket.destroy()
+        resolve(null)
+      })
+      socket.on('error', resolve)
+    })
+    if (error === null) continue
+    const unreachable = address === addresses[0] ? fatalError(error, address, false) : null
+    if (unreachable !== null) throw unreachable
+    const where = `${address.host}:${address.port}`
+    throw new UsageError(
+      `so many connections need several addresses, and ${where} does not answer (${error.message}): have the broker listen on 0.0.0.0, or say --destinations`,
+      { cause: error }
+    )
   }
 }
 

@@ -8,7 +8,7 @@
 import { connect, type Socket } from 'node:net'
 import type { Packet } from 'mqtt-packet'
 import { KEEPALIVE_S, SILENCE_MS_MAX } from './limits.js'
-import { connectPacket, DISCONNECT, markRedelivered, PINGREQ, publishPacket, readPackets, refusalOf } from './mqtt-packets.js'
+import { connectPacket, DISCONNECT, loneAckOf, markRedelivered, PINGREQ, publishPacket, readPackets, refusalOf } from './mqtt-packets.js'
 
 /** A PUBLISH that waits for its PUBACK, with what its owner wants to know of it then. */
 export interface InFlight<T> {
@@ -17,8 +17,16 @@ export interface InFlight<T> {
   readonly tag: T
 }
 
+/** MQTT bytes over all sockets of an owner. */
+export interface WireBytes {
+  sent: number
+  received: number
+}
+
 /** What connections tell their owner; one object serves all of them. Every `open` is answered by one `onClosed` in the end. */
 export interface ConnectionEvents<T> {
+  /** Counted up by its connections. */
+  readonly wire?: WireBytes
   /** CONNACK has come, and what was in flight is on its way again. */
   onOpen(connection: Connection<T>, redelivered: number): void
   onAcked(connection: Connection<T>, tag: T): void
@@ -144,6 +152,7 @@ export class Connection<T> {
   }
 
   private write(bytes: Buffer): void {
+    if (this.events.wire !== undefined) this.events.wire.sent += bytes.length
     if (this.socket?.write(bytes) === false) this.isCongested = true
   }
 
@@ -155,6 +164,14 @@ export class Connection<T> {
   }
 
   private read(bytes: Buffer): void {
+    if (this.events.wire !== undefined) this.events.wire.received += bytes.length
+    const messageId = this.rest.length === 0 ? loneAckOf(bytes) : null
+    if (messageId !== null) {
+      this.heardMs = performance.now()
+      this.isPinging = false
+      this.acked(messageId)
+      return
+    }
     const whole = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes])
     try {
       const taken = readPackets(whole, packet => this.receive(packet))

@@ -7,6 +7,7 @@ import { type Fault, type FaultRates, faultAt, faultSize, skewIntervals } from '
 import { FUTURE_EVENT_TIME_MS } from './limits.js'
 import { type Machine, METRIC, machineOf, measure, NUMERIC_METRICS } from './machine.js'
 import { mix, STREAM } from './prng.js'
+import { clockSkewMs, type TroubleRates } from './troubles.js'
 
 export const PROFILE = ROTATING_MACHINE
 
@@ -21,6 +22,17 @@ export interface RunPlan {
   readonly startMs: number
   readonly intervalMs: number
   readonly rates: FaultRates
+  /** Default: none. */
+  readonly troubles?: TroubleRates
+  /** Default: none. */
+  readonly backlog?: Backlog
+}
+
+/** Some devices were out of reach before the run: they have been measuring for `ms` and come with all of that. */
+export interface Backlog {
+  /** How many of the run's devices; they are spread evenly over it. */
+  readonly devices: number
+  readonly ms: number
 }
 
 export interface Device {
@@ -29,6 +41,10 @@ export interface Device {
   readonly epoch: number
   /** How far its readings lie behind those of the run's first device, in ms; in [0, interval). */
   readonly phaseMs: number
+  /** Readings that it took before the run began: its first so many seqs. */
+  readonly backlogReadings: number
+  /** By how much its clock is ahead. */
+  readonly skewMs: number
   readonly machine: Machine
 }
 
@@ -50,6 +66,8 @@ export function deviceOf(plan: RunPlan, index: number): Device {
     id: deviceId(index),
     epoch: epochOf(plan.seed, index, plan.startMs),
     phaseMs: phaseMs(plan, index),
+    backlogReadings: backlogReadings(plan, index),
+    skewMs: clockSkewMs(plan.seed, plan.troubles?.skew ?? 0, index),
     machine: machineOf(plan.seed, index)
   }
 }
@@ -69,16 +87,30 @@ export function phaseMs(plan: RunPlan, index: number): number {
   return Math.floor(((index - plan.firstDevice) * plan.intervalMs) / plan.devices)
 }
 
+/** How many readings a device has when the run begins. */
+export function backlogReadings(plan: RunPlan, index: number): number {
+  if (plan.backlog === undefined) return 0
+  const i = index - plan.firstDevice
+  const { devices, ms } = plan.backlog
+  const isChosen = Math.floor(((i + 1) * devices) / plan.devices) > Math.floor((i * devices) / plan.devices)
+  return isChosen ? Math.floor(ms / plan.intervalMs) : 0
+}
+
+/** The fault of a reading. What was taken before the run has none. */
+export function faultOf(plan: RunPlan, device: Device, seq: number): Fault {
+  return seq <= device.backlogReadings ? 'none' : faultAt(plan.seed, plan.rates, device.index, seq - device.backlogReadings)
+}
+
 /** When a reading is truly taken: the time that its machine has. Its event time is this, but for a fault of the clock. */
 export function trueTimeMs(plan: RunPlan, device: Device, seq: number): number {
-  return plan.startMs + device.phaseMs + (seq - 1) * plan.intervalMs
+  return plan.startMs + device.phaseMs + (seq - 1 - device.backlogReadings) * plan.intervalMs
 }
 
 export function eventTimeMs(plan: RunPlan, device: Device, seq: number, fault: Fault): number {
   const trueMs = trueTimeMs(plan, device, seq)
-  if (fault === 'clock-back') return trueMs - skewIntervals(plan.seed, device.index, seq) * plan.intervalMs
+  if (fault === 'clock-back') return trueMs + device.skewMs - skewIntervals(plan.seed, device.index, seq) * plan.intervalMs
   if (fault === 'future') return FUTURE_EVENT_TIME_MS + (trueMs - plan.startMs)
-  return trueMs
+  return trueMs + device.skewMs
 }
 
 export function newReadingColumns(rows: number): ReadingColumns {
@@ -104,7 +136,7 @@ const sensed = new Float64Array(NUMERIC_METRICS)
 
 /** Writes reading `seq` of the device into row `row`, its values as the archive must hold them, and returns its fault. */
 export function writeReading(plan: RunPlan, device: Device, seq: number, into: ReadingColumns, row: number): Fault {
-  const fault = faultAt(plan.seed, plan.rates, device.index, seq)
+  const fault = faultOf(plan, device, seq)
   into.seqs[row] = seq
   into.eventTimesMs[row] = eventTimeMs(plan, device, seq, fault)
   measure(device.machine, trueTimeMs(plan, device, seq), seq, sensed)

@@ -54,6 +54,11 @@ export class Dialer {
     if (next > 0) this.waiting = this.waiting.slice(next)
   }
 
+  /** Has a device dial that `dial` would not take before. */
+  admit(device: number): void {
+    this.waiting.push(device)
+  }
+
   opened(device: number): void {
     this.leave(device)
     this.states[device] = OPEN

@@ -1,11 +1,9 @@
 /** What a fleet is told to do, and what it tells: while it runs and when it is over. */
-import { EVENT_TIME_MS_MIN } from '@tidemark/protocol'
-import { UsageError } from './broker.js'
-import type { RunPlan } from './device.js'
-import { type FaultRates, NO_FAULTS } from './faults.js'
+import type { FaultRates } from './faults.js'
 import type { Quantiles } from './latency.js'
-import { DEVICES_MAX, INTERVAL_MS_MAX, SKEW_INTERVALS_END, UINT32_MAX } from './limits.js'
 import type { Run } from './run-file.js'
+import type { Counts } from './tally.js'
+import type { TroubleRates } from './troubles.js'
 
 export interface FleetOptions {
   /** mqtt://host:port */
@@ -16,63 +14,86 @@ export interface FleetOptions {
   readonly forMs: number
   /** Default 1. */
   readonly seed?: number
-  /** Index of the first device, so that several processes can share a fleet. Default 0. */
+  /** Index of the first device. Default 0. */
   readonly firstDevice?: number
   /** Event time of the first reading, Unix ms. Default: when sampling begins. */
   readonly startMs?: number
   /** Default: no faults. */
   readonly rates?: FaultRates
+  /** Default: no troubles. */
+  readonly troubles?: TroubleRates
+  /** Some devices are out of reach until `atMs` after the start, and come then with all that they have. */
+  readonly backlog?: FleetBacklog
+  /** Readings in a message. With more than one there are no faults. Default 1. */
+  readonly readingsPerMessage?: number
+  /** What a message is: a batch, or a JSON reading on the topic of those. Default a batch. */
+  readonly format?: 'batch' | 'json'
   /** New connections a second. Default 1000. */
   readonly connectPerS?: number
+  /** Over how many connections the devices go. Default: one each. With fewer, a connection is that of a relay. */
+  readonly connections?: number
+  /** Addresses that the connections are spread over, in place of the URL's host. Default: as many as their number asks for. */
+  readonly destinations?: readonly string[]
+  /** Processes of their own that share the devices. Default: as many as their connections ask for, and this one where one is enough. */
+  readonly processes?: number
   /** How long it may take until all is acked once sampling is over. Default one minute. */
   readonly drainMsMax?: number
   /** Aborted: stops sampling early, drains and ends as if its time were over. */
   readonly signal?: AbortSignal
 }
 
+export interface FleetBacklog {
+  readonly devices: number
+  /** How long they have been measuring when the run begins. */
+  readonly ms: number
+  /** When they come back, after the start. */
+  readonly atMs: number
+}
+
 export type FleetPhase = 'connecting' | 'sampling' | 'draining' | 'done'
 
-/** Where a fleet is; told twice a second. */
+/** Where a fleet is; told once a second. */
 export interface FleetProgress {
   readonly phase: FleetPhase
   /** Of the sampling, in [0, 1]. */
   readonly share: number
   readonly devices: number
+  /** Connections that are open, and how many there are to be. */
   readonly connected: number
+  readonly connections: number
   readonly sampled: number
   readonly published: number
   readonly acked: number
+  readonly readingsAcked: number
   /** PUBLISHes that wait for their PUBACK. */
   readonly inFlight: number
+  readonly disconnects: number
   /** Readings acked a second, of late. */
   readonly readingsPerS: number
+  /** Of all so far, and of those acked since the last telling. */
   readonly pubackMs: Quantiles
+  readonly recentMs: Quantiles
 }
 
-/** What a fleet did. `readings` are counted once each, PUBLISHes as they were sent, redeliveries apart. */
-export interface FleetReport {
+/** What a fleet did. Readings are counted once each, PUBLISHes as they were sent, redeliveries apart. */
+export interface FleetReport extends Readonly<Counts> {
   readonly devices: number
-  /** Readings. */
-  readonly sampled: number
-  /** PUBLISHes: readings, duplicates, undecodable messages. */
-  readonly published: number
-  /** PUBLISHes acked. */
-  readonly acked: number
+  readonly connections: number
+  /** Connections that stood when sampling began, and how long that took. */
+  readonly connectedAtStart: number
+  readonly connectMs: number
   /** Readings that were not acked when the fleet gave up; 0 when all went well. */
   readonly unacked: number
-  /** Devices that ended their stream and said goodbye: all of them when all went well. */
-  readonly ended: number
-  readonly duplicatesSent: number
-  readonly heldBackSent: number
-  readonly lateSent: number
-  readonly poisonSent: number
-  readonly redelivered: number
-  readonly disconnects: number
-  readonly payloadBytes: number
-  /** From the time at which a reading was due to its PUBACK. */
+  /** From the time at which a reading was due to its PUBACK; readings of a backlog apart. */
   readonly pubackMs: Quantiles
-  /** Readings sampled a second. */
+  /** From the time at which the devices of the backlog came back. */
+  readonly backlogMs: Quantiles
+  /** Readings sampled a second, those of a backlog apart. */
   readonly rate: number
+  /** How long it sampled. */
+  readonly sampledMs: number
+  /** From the end of the sampling until all was acked and all devices had said goodbye. */
+  readonly drainMs: number
   /** What `verifyArchive` needs. */
   readonly run: Run
 }
@@ -81,6 +102,9 @@ export interface FleetReport {
 export function reportToJson(report: FleetReport) {
   return {
     devices: report.devices,
+    connections: report.connections,
+    connected_at_start: report.connectedAtStart,
+    connect_s: report.connectMs / 1000,
     sampled: report.sampled,
     published: report.published,
     acked: report.acked,
@@ -92,38 +116,12 @@ export function reportToJson(report: FleetReport) {
     poison_sent: report.poisonSent,
     redelivered: report.redelivered,
     disconnects: report.disconnects,
+    cut: report.cut,
     payload_bytes: report.payloadBytes,
+    wire_sent_bytes: report.wireSentBytes,
+    wire_received_bytes: report.wireReceivedBytes,
     puback_ms: report.pubackMs,
+    backlog_ms: report.backlogMs,
     rate: report.rate
   }
-}
-
-/** The plan of a run that begins at `startMs`, unless the options say when. Throws a UsageError for options out of bounds. */
-export function planOf(options: FleetOptions, startMs: number): RunPlan {
-  const plan: RunPlan = {
-    seed: options.seed ?? 1,
-    firstDevice: options.firstDevice ?? 0,
-    devices: options.devices,
-    startMs: options.startMs ?? startMs,
-    intervalMs: options.intervalMs,
-    rates: options.rates ?? NO_FAULTS
-  }
-  const { duplicates, late, poison } = plan.rates
-  requireInteger('the number of devices', plan.devices, 1, DEVICES_MAX)
-  requireInteger('the first device', plan.firstDevice, 0, DEVICES_MAX - plan.devices)
-  requireInteger('the seed', plan.seed, 0, UINT32_MAX)
-  requireInteger('the interval in ms', plan.intervalMs, 1, INTERVAL_MS_MAX)
-  requireInteger('the run time in ms', options.forMs, 1, UINT32_MAX)
-  requireInteger('the connect rate', options.connectPerS ?? 1, 1, UINT32_MAX)
-  requireInteger('the start in Unix ms', plan.startMs, EVENT_TIME_MS_MIN + SKEW_INTERVALS_END * plan.intervalMs, Number.MAX_SAFE_INTEGER)
-  for (const rate of [duplicates, late, poison]) {
-    if (!(rate >= 0 && rate <= 1)) throw new UsageError(`a rate of ${rate} is not in 0..1: 0.01 is one reading in a hundred`)
-  }
-  if (duplicates + late + poison > 1) throw new UsageError('the rates of duplicates, late readings and poison add up to more than 1')
-  return plan
-}
-
-function requireInteger(what: string, value: number, min: number, max: number): void {
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new UsageError(`${what} must be a whole number from ${min} to ${max}, not ${value}`)
 }

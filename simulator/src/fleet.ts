@@ -1,284 +1,259 @@
 /**
- * Plays a fleet: N devices over N connections, in an open loop. A reading is due by the clock, whatever the broker does, and its latency
- * counts from then. One timer drives everything: it dials, samples, and watches for silence.
+ * Plays a share of a fleet in this process: its devices over their connections, in an open loop. A reading is due by the clock, whatever
+ * the broker does, and its latency counts from then. One timer drives everything: it dials, samples, and watches for silence.
  *
- * A device is its connection and the step that it has reached; everything else is computed when needed. So what waits for a broker that
- * is away takes no memory: it is the difference between the step reached and the step due.
+ *   connecting -> ready -> sampling -> draining -> done          `stop` leads to draining from any
  *
- *   connecting -> sampling -> draining -> done          Ctrl-C (the signal) leads to draining from either
+ * It waits, ready, until it is told when sampling begins: so all processes of a fleet begin together.
  */
-import { topicOf } from '@tidemark/protocol'
-import { fatalError, resolveBroker } from './broker.js'
-import { type BrokerAddress, Connection, type ConnectionEvents } from './connection.js'
-import { deviceId, deviceOf, type RunPlan } from './device.js'
+import { fatalError } from './broker.js'
+import { type BrokerAddress, Connection, type ConnectionEvents, type WireBytes } from './connection.js'
+import { deviceId } from './device.js'
 import { Dialer } from './dialer.js'
-import { type FleetOptions, type FleetPhase, type FleetProgress, type FleetReport, planOf } from './fleet-options.js'
+import { type Course, Dispatch, type Sent } from './dispatch.js'
+import type { FleetOptions, FleetPhase } from './fleet-options.js'
+import { planOf } from './fleet-plan.js'
 import { Latency } from './latency.js'
-import { CONNECT_MS_MIN, CONNECT_PER_S, DRAIN_MS_MAX, IN_FLIGHT_MAX, KEEPALIVE_S, PROGRESS_MS, RATE_TELLINGS, TICK_MS } from './limits.js'
-import { endOfStream, lastStep, oldestSeqAt, type Publication, publicationsAt } from './publication.js'
-import { dueMs, highestSeq } from './schedule.js'
-import { Tally } from './tally.js'
+import { CONNECT_MS_MIN, CONNECT_PER_S, DRAIN_MS_MAX, KEEPALIVE_S, PROGRESS_MS, TICK_MS } from './limits.js'
+import { devicesOf, dueMs, placeOf, type Share } from './schedule.js'
+import { type Counts, noCounts } from './tally.js'
 
-/** What a connection remembers of a PUBLISH. */
-export interface Sent {
-  readonly kind: Publication['kind']
-  /** 0 where the message holds no reading. */
-  readonly seq: number
-  /** When it should have been sent, by performance.now(). */
-  readonly intendedMs: number
+/** Where a share is. */
+export interface Telling {
+  readonly phase: FleetPhase
+  /** Of the sampling, in [0, 1]. */
+  readonly share: number
+  readonly connected: number
+  readonly counts: Counts
 }
 
-/**
- * Runs a fleet until its time is over or `options.signal` is aborted, everything is acked, and every device has said goodbye.
- * Rejects with a UsageError, with a BrokerUnreachableError or BrokerRefusedError when not even the first device can connect, or with
- * a ResourceError.
- */
-export async function runFleet(options: FleetOptions, onProgress: (progress: FleetProgress) => void = () => {}): Promise<FleetReport> {
-  const plan = planOf(options, Date.now())
-  const address = await resolveBroker(options.url)
-  return new Promise((resolve, reject) => new Fleet(options, plan, address, onProgress, resolve, reject).start())
+/** What a share did. */
+export interface ShareReport {
+  readonly counts: Counts
+  /** The highest seq of each of its devices. */
+  readonly seqs: readonly number[]
+  readonly connectedAtStart: number
+  readonly sampledMs: number
+  /** From the end of the sampling until all was acked and said. */
+  readonly drainMs: number
 }
 
-/** How far a device is with saying goodbye, in `Fleet.ends`. */
-const MARK_SENT = 1
-const OVER = 2
+/** Who a fleet works for. */
+export interface FleetHost {
+  /** All are connected, or the rest has had more than enough time: call `begin`. */
+  onReady(): void
+  /** Once a second, and at the end. `live` and `backlog`: latencies since the last telling; they are used again. */
+  onTelling(telling: Telling, live: Latency, backlog: Latency): void
+  onReport(report: ShareReport): void
+  onFailure(error: Error): void
+}
 
-class Fleet implements ConnectionEvents<Sent> {
+export class Fleet implements ConnectionEvents<Sent> {
+  readonly wire: WireBytes = { sent: 0, received: 0 }
+  private readonly counts = noCounts()
   private readonly connections: Connection<Sent>[] = []
-  /** The step that each device has published. */
-  private readonly steps: Uint32Array
-  private readonly ends: Uint8Array
-  private readonly latency = new Latency()
-  private readonly tally = new Tally()
+  private readonly dispatch: Dispatch
   private readonly dialer: Dialer
+  private readonly live = new Latency()
+  private readonly backlog = new Latency()
+  private readonly course: Course
   private readonly connectPerS: number
   private readonly beganMs = performance.now()
   private phase: FleetPhase = 'connecting'
-  private startedMs = 0
+  private isReady = false
   private stoppedMs = 0
-  /** Readings that have fallen due. */
-  private sampled = 0
+  private connectedAtStart = 0
   private over = 0
   private watched = 0
-  /** How many readings had been acked at the latest times of telling, oldest first. */
-  private told: { readonly atMs: number; readonly readingsAcked: number }[] = []
+  private toldMs = this.beganMs
   private timer: NodeJS.Timeout | undefined
 
+  /** `options.connections` and `options.connectPerS` are those of all shares together. Throws a UsageError. */
   constructor(
     private readonly options: FleetOptions,
-    private plan: RunPlan,
-    private readonly address: BrokerAddress,
-    private readonly onProgress: (progress: FleetProgress) => void,
-    private readonly resolve: (report: FleetReport) => void,
-    private readonly reject: (error: Error) => void
+    share: Share,
+    private readonly addresses: readonly BrokerAddress[],
+    private readonly host: FleetHost
   ) {
-    this.steps = new Uint32Array(plan.devices)
-    this.ends = new Uint8Array(plan.devices)
-    this.connectPerS = options.connectPerS ?? CONNECT_PER_S
-    this.dialer = new Dialer(plan.devices, this.connectPerS, plan.seed, this.beganMs)
+    const plan = planOf(options, Date.now())
+    this.course = { plan, share, isDraining: false, startedMs: 0, sampled: 0, returnedMs: null }
+    const devices = devicesOf(plan, share)
+    const count = Math.min(devices, Math.max(1, Math.round((options.connections ?? plan.devices) / share.of)))
+    const isShared = options.connections !== undefined && options.connections < plan.devices
+    for (let c = 0; c < (isShared ? count : devices); c++) {
+      const place = placeOf(share, c)
+      this.connections.push(new Connection(c, isShared ? `sim-relay-${place}` : deviceId(plan.firstDevice + place), this))
+    }
+    const { readingsPerMessage = 1, format = 'batch' } = options
+    const latencies = { live: this.live, backlog: this.backlog }
+    this.dispatch = new Dispatch(this.course, { readingsPerMessage, format }, this.connections, this.counts, latencies)
+    this.connectPerS = Math.max(1, (options.connectPerS ?? CONNECT_PER_S) / share.of)
+    this.dialer = new Dialer(this.connections.length, this.connectPerS, plan.seed + share.index, this.beganMs)
   }
 
   start(): void {
-    for (let i = 0; i < this.plan.devices; i++) this.connections.push(new Connection(i, deviceId(this.plan.firstDevice + i), this))
-    this.options.signal?.addEventListener('abort', this.stop)
     this.timer = setInterval(() => this.tick(performance.now()), TICK_MS)
-    if (this.options.signal?.aborted) this.stop()
+  }
+
+  /** Sampling begins at `startMs` (Unix ms, may be a little ahead), which is the start of the plan unless the options say otherwise. */
+  begin(startMs: number): void {
+    if (this.phase !== 'connecting') return
+    this.course.plan = planOf(this.options, startMs)
+    this.course.startedMs = performance.now() + startMs - Date.now()
+    this.connectedAtStart = this.dialer.open
+    this.phase = 'sampling'
+  }
+
+  /** Stops sampling, drains and ends as if its time were over. */
+  stop(): void {
+    if (this.phase === 'draining' || this.phase === 'done') return
+    this.stoppedMs = performance.now()
+    if (this.phase === 'sampling') this.bringBack(this.stoppedMs)
+    this.phase = 'draining'
+    this.course.isDraining = true
+    for (const connection of this.connections) {
+      this.dispatch.endIdle(connection)
+      this.dispatch.pumpAll(connection)
+      if (connection.isClosed && this.dispatch.isOver(connection)) this.endConnection()
+    }
   }
 
   onOpen(connection: Connection<Sent>, redelivered: number): void {
     this.dialer.opened(connection.index)
-    this.tally.redelivered += redelivered
-    this.pump(connection)
+    this.counts.redelivered += redelivered
+    this.dispatch.pumpAll(connection)
   }
 
   onAcked(connection: Connection<Sent>, sent: Sent): void {
     this.dialer.proved(connection.index)
-    if (sent.kind === 'end') {
-      connection.close()
-      return
-    }
-    this.tally.acked++
-    if (sent.kind === 'reading') {
-      this.tally.readingsAcked++
-      this.latency.record(performance.now() - sent.intendedMs)
-    }
-    this.pump(connection)
+    this.dispatch.acked(connection, sent)
   }
 
   onDrain(connection: Connection<Sent>): void {
-    this.pump(connection)
+    this.dispatch.feed(connection)
   }
 
   onClosed(connection: Connection<Sent>, cause: Error | null): void {
-    const { index } = connection
-    const wasOpen = this.dialer.closed(index)
+    const wasOpen = this.dialer.closed(connection.index)
     if (this.phase === 'done') return
     if (cause === null) {
-      this.endDevice(index)
+      this.endConnection()
       return
     }
-    const fatal = fatalError(cause, this.address, this.dialer.hasEverOpened)
+    const fatal = fatalError(cause, this.addressOf(connection.index), this.dialer.hasEverOpened)
     if (fatal !== null) {
-      this.end()
-      this.reject(fatal)
+      this.abandon()
+      this.host.onFailure(fatal)
       return
     }
-    if (wasOpen) this.tally.disconnects++
-    this.dialer.retry(index)
+    if (wasOpen) this.counts.disconnects++
+    this.dialer.retry(connection.index)
+  }
+
+  /** Ends at once, without a word. */
+  abandon(): void {
+    this.phase = 'done'
+    clearInterval(this.timer)
+    for (const connection of this.connections) connection.drop(new Error('the fleet has ended'))
   }
 
   private tick(nowMs: number): void {
     this.dialer.advance(nowMs, this.dial)
-    if (this.phase === 'connecting') this.beginWhenConnected(nowMs)
+    if (this.phase === 'connecting') this.readyWhenConnected(nowMs)
     if (this.phase === 'sampling') this.sample(nowMs)
     if (this.phase === 'draining' && nowMs - this.stoppedMs > (this.options.drainMsMax ?? DRAIN_MS_MAX)) this.finish()
     if (this.phase === 'done') return
     this.watchSome(nowMs)
-    if (nowMs - (this.told.at(-1)?.atMs ?? this.beganMs) >= PROGRESS_MS) this.tell(nowMs)
+    if (nowMs - this.toldMs >= PROGRESS_MS) this.tell(nowMs)
   }
 
-  private readonly dial = (i: number): boolean => {
-    if (this.ends[i] === OVER) return false
-    this.connections[i].open(this.address)
+  private readonly dial = (c: number): boolean => {
+    const connection = this.connections[c]
+    if (this.isAway(c) || (this.phase === 'draining' && this.dispatch.isOver(connection))) return false
+    connection.open(this.addressOf(c))
     return true
   }
 
-  /** Sampling begins when all are connected, or when the rest has had more than enough time. */
-  private beginWhenConnected(nowMs: number): void {
-    const patienceMs = Math.max(CONNECT_MS_MIN, (3000 * this.plan.devices) / this.connectPerS)
-    if (!this.dialer.hasEverOpened || (this.dialer.open < this.plan.devices && nowMs - this.beganMs < patienceMs)) return
-    this.plan = planOf(this.options, Date.now())
-    this.startedMs = nowMs
-    this.phase = 'sampling'
+  private addressOf(c: number): BrokerAddress {
+    return this.addresses[placeOf(this.course.share, c) % this.addresses.length]
+  }
+
+  /** Devices with a backlog have connections of their own, and come when they are back. */
+  private isAway(c: number): boolean {
+    return this.course.returnedMs === null && this.dispatch.backlogOf(c) > 0
+  }
+
+  private readyWhenConnected(nowMs: number): void {
+    if (this.isReady || !this.dialer.hasEverOpened) return
+    const patienceMs = Math.max(CONNECT_MS_MIN, (3000 * this.connections.length) / this.connectPerS)
+    const away = this.connections.reduce((sum, { index }) => sum + (this.isAway(index) ? 1 : 0), 0)
+    if (this.dialer.open < this.connections.length - away && nowMs - this.beganMs < patienceMs) return
+    this.isReady = true
+    this.host.onReady()
   }
 
   private sample(nowMs: number): void {
-    const elapsedMs = nowMs - this.startedMs
-    const { forMs } = this.options
-    for (let due = dueMs(this.plan, this.sampled); due <= elapsedMs && due < forMs; due = dueMs(this.plan, this.sampled)) {
-      this.pump(this.connections[this.sampled++ % this.plan.devices])
+    const { course } = this
+    const elapsedMs = nowMs - course.startedMs
+    const { forMs, backlog } = this.options
+    if (backlog !== undefined && elapsedMs >= backlog.atMs) this.bringBack(nowMs)
+    for (;;) {
+      const due = dueMs(course.plan, course.sampled, course.share)
+      if (due > elapsedMs || due >= forMs) break
+      this.dispatch.pump(course.sampled++ % this.dispatch.devices)
     }
     if (elapsedMs >= forMs) this.stop()
   }
 
-  /** Publishes what is due and fits into the window; says goodbye when there is nothing left. */
-  private pump(connection: Connection<Sent>): void {
-    const i = connection.index
-    const seq = highestSeq(this.plan, this.sampled, i)
-    const due = this.phase === 'draining' ? lastStep(seq) : seq
-    while (this.steps[i] < due && connection.isWritable && connection.inFlight.length < IN_FLIGHT_MAX) {
-      this.publishStep(connection, ++this.steps[i], seq)
-    }
-    if (this.phase === 'draining' && this.steps[i] === due && connection.isOpen && connection.inFlight.length === 0)
-      this.endStream(connection, seq)
+  private bringBack(nowMs: number): void {
+    if (this.course.returnedMs !== null) return
+    const away = this.connections.filter(({ index }) => this.isAway(index))
+    this.course.returnedMs = nowMs
+    for (const { index } of away) this.dialer.admit(index)
   }
 
-  private publishStep(connection: Connection<Sent>, step: number, highestSampledSeq: number): void {
-    const i = connection.index
-    const device = deviceOf(this.plan, this.plan.firstDevice + i)
-    const waiting = connection.inFlight.filter(({ tag }) => tag.seq > 0).map(({ tag }) => tag.seq)
-    const oldestHeldSeq = Math.min(oldestSeqAt(step), ...waiting)
-    const buffered = waiting.length + Math.max(0, highestSampledSeq - step) + 1
-    // What is still held back at the end leaves as soon as it can: it is not behind any time.
-    const intendedMs = step > highestSampledSeq ? performance.now() : this.startedMs + dueMs(this.plan, (step - 1) * this.plan.devices + i)
-    const header = { oldestHeldSeq, highestSampledSeq, buffered }
-    for (const publication of publicationsAt(this.plan, device, step, highestSampledSeq, header)) {
-      this.tally.sent(publication)
-      connection.publish(topicOf(device.id, 'batch'), publication.payload, { kind: publication.kind, seq: publication.seq, intendedMs })
-    }
-  }
-
-  private endStream(connection: Connection<Sent>, lastSeq: number): void {
-    if (this.ends[connection.index] !== 0) return
-    this.ends[connection.index] = MARK_SENT
-    if (lastSeq === 0) {
-      connection.close()
-      return
-    }
-    const { kind, seq, payload } = endOfStream(deviceOf(this.plan, this.plan.firstDevice + connection.index), lastSeq)
-    connection.publish(topicOf(connection.clientId, 'batch'), payload, { kind, seq, intendedMs: performance.now() })
-  }
-
-  private readonly stop = (): void => {
-    if (this.phase === 'draining' || this.phase === 'done') return
-    this.stoppedMs = performance.now()
-    this.phase = 'draining'
-    for (const connection of this.connections) {
-      const hasNothingToSend = highestSeq(this.plan, this.sampled, connection.index) === 0
-      if (hasNothingToSend && connection.isClosed) this.endDevice(connection.index)
-      else if (hasNothingToSend) connection.close()
-      else this.pump(connection)
-    }
-  }
-
-  private endDevice(i: number): void {
-    this.ends[i] = OVER
+  private endConnection(): void {
     this.over++
-    if (this.over === this.plan.devices) this.finish()
+    if (this.over === this.connections.length) this.finish()
   }
 
   /** Each connection is looked at eight times a keepalive, a few at every tick. */
   private watchSome(nowMs: number): void {
-    const share = Math.ceil((this.plan.devices * TICK_MS * 8) / (KEEPALIVE_S * 1000))
+    const share = Math.ceil((this.connections.length * TICK_MS * 8) / (KEEPALIVE_S * 1000))
     for (let n = 0; n < share; n++) {
       this.connections[this.watched].watch(nowMs)
-      this.watched = (this.watched + 1) % this.plan.devices
+      this.watched = (this.watched + 1) % this.connections.length
     }
   }
 
   private tell(nowMs: number): void {
-    const { published, acked, readingsAcked } = this.tally
-    this.told.push({ atMs: nowMs, readingsAcked })
-    if (this.told.length > RATE_TELLINGS) this.told.shift()
-    const [oldest] = this.told
-    const perS = nowMs > oldest.atMs ? (1000 * (readingsAcked - oldest.readingsAcked)) / (nowMs - oldest.atMs) : 0
-    this.onProgress({
-      phase: this.phase,
-      share: this.startedMs === 0 ? 0 : Math.min(1, ((this.stoppedMs || nowMs) - this.startedMs) / this.options.forMs),
-      devices: this.plan.devices,
-      connected: this.dialer.open,
-      sampled: this.sampled,
-      published,
-      acked,
-      inFlight: published - acked,
-      readingsPerS: Math.round(perS),
-      pubackMs: this.latency.quantiles()
-    })
+    const { startedMs } = this.course
+    const hasBegun = startedMs > 0 && nowMs > startedMs
+    const share = hasBegun ? Math.min(1, ((this.stoppedMs || nowMs) - startedMs) / this.options.forMs) : 0
+    this.toldMs = nowMs
+    this.host.onTelling({ phase: this.phase, share, connected: this.dialer.open, counts: this.countsNow() }, this.live, this.backlog)
+    this.live.reset()
+    this.backlog.reset()
+  }
+
+  private countsNow(): Counts {
+    let sampled = this.course.sampled
+    if (this.course.returnedMs !== null) for (const { index } of this.connections) sampled += this.dispatch.backlogOf(index)
+    return { ...this.counts, sampled, wireSentBytes: this.wire.sent, wireReceivedBytes: this.wire.received }
   }
 
   private finish(): void {
-    this.tell(performance.now())
-    this.end()
-    this.resolve(this.report())
-  }
-
-  private end(): void {
+    if (this.phase === 'done') return
     this.phase = 'done'
-    clearInterval(this.timer)
-    this.options.signal?.removeEventListener('abort', this.stop)
-    for (const connection of this.connections) connection.drop(new Error('the fleet has ended'))
-  }
-
-  private report(): FleetReport {
-    const { tally, plan, sampled } = this
-    const sampledMs = this.startedMs === 0 ? 0 : this.stoppedMs - this.startedMs
-    return {
-      devices: plan.devices,
-      sampled,
-      published: tally.published,
-      acked: tally.acked,
-      unacked: sampled - tally.readingsAcked,
-      ended: this.over,
-      duplicatesSent: tally.duplicatesSent,
-      heldBackSent: tally.heldBackSent,
-      lateSent: tally.lateSent,
-      poisonSent: tally.poisonSent,
-      redelivered: tally.redelivered,
-      disconnects: tally.disconnects,
-      payloadBytes: tally.payloadBytes,
-      pubackMs: this.latency.quantiles(),
-      rate: sampledMs === 0 ? 0 : Math.round((1000 * sampled) / sampledMs),
-      run: { plan, seqs: Array.from({ length: plan.devices }, (_, i) => highestSeq(plan, sampled, i)) }
-    }
+    this.tell(performance.now())
+    this.abandon()
+    const { startedMs } = this.course
+    this.host.onReport({
+      counts: this.countsNow(),
+      seqs: Array.from({ length: this.dispatch.devices }, (_, j) => this.dispatch.lastSeqOf(j)),
+      connectedAtStart: this.connectedAtStart,
+      sampledMs: startedMs === 0 ? 0 : Math.max(0, this.stoppedMs - startedMs),
+      drainMs: this.stoppedMs === 0 ? 0 : performance.now() - this.stoppedMs
+    })
   }
 }

@@ -18,11 +18,36 @@ export const SKEW_INTERVALS_MIN = 16
 /** … and by fewer than this many. At 5 s an interval that is 5 minutes: the gateway still merges such readings into its panes. */
 export const SKEW_INTERVALS_END = 64
 
+/** A delayed reading waits at most this many intervals. */
+export const DELAY_INTERVALS_MAX = 4
+
+/** A device may fall silent once in so many readings, … */
+export const SILENCE_BLOCK_SEQS = 64
+
+/** … for this many intervals at least, and fewer than that: a silence that begins in the first half of its block ends within it. */
+export const SILENCE_INTERVALS_MIN = 8
+export const SILENCE_INTERVALS_END = 32
+
+/** By how much a skewed clock is wrong at most, in ms: a gateway takes up to 5 minutes ahead of its own. */
+export const SKEW_MS_MAX = 120_000
+
+/** Most connections of one process: descriptors are limited, often to 20,000, and a process needs some for itself. */
+export const PROCESS_CONNECTIONS_MAX = 17_000
+
+/** Most connections to one destination address: the kernel has 28,000 ports for them, and closed ones linger. */
+export const DESTINATION_CONNECTIONS_MAX = 17_000
+
+/** Most readings in one message of the simulator: what an agent sends in backlog. */
+export const MESSAGE_READINGS_MAX = 500
+
+/** How far ahead the beginning is that all processes of a fleet are told, in ms. */
+export const BEGIN_AHEAD_MS = 200
+
 /** Where the event times of `future` readings begin, in Unix ms: ahead of any clock that a gateway may have. */
 export const FUTURE_EVENT_TIME_MS = Date.UTC(2200, 0, 1)
 
-/** Rows of an oracle block: what a data chunk of DuckDB holds. */
-export const BLOCK_ROWS = 2048
+/** Rows of a data chunk of DuckDB. */
+export const CHUNK_ROWS = 2048
 
 /** PUBLISHes of a device that wait for their PUBACK; it sends no further reading beyond. */
 export const IN_FLIGHT_MAX = 16
@@ -56,7 +81,7 @@ export const DRAIN_MS_MAX = 60_000
 export const TICK_MS = 5
 
 /** How often progress is told, in ms. */
-export const PROGRESS_MS = 500
+export const PROGRESS_MS = 1000
 
 /** Longest latency that the histogram tells apart, in microseconds: 1 hour. */
 export const LATENCY_US_MAX = 3_600_000_000
@@ -67,9 +92,6 @@ export const RATE_TELLINGS = 10
 /** How often progress is written where there is no terminal, in ms. */
 export const PROGRESS_LINE_MS = 5000
 
-/** Rows that `verify` compares at a time: they and their archived twins fit well into DuckDB's memory limit. */
-export const VERIFY_ROWS = 500_000
-
 /** Memory that DuckDB may take to verify. */
 export const VERIFY_MEMORY = '768MB'
 
@@ -77,11 +99,14 @@ export const VERIFY_MEMORY = '768MB'
 export const OUTAGE_MS_MIN = 2 * 3_600_000
 export const OUTAGE_MS_MAX = 36 * 3_600_000
 
-/** Readings in one batch of a history: what an agent sends in backlog. */
-export const HISTORY_BATCH_READINGS = 500
+/** Readings in one batch of a history. */
+export const HISTORY_BATCH_READINGS = MESSAGE_READINGS_MAX
 
 /** How long a broker may leave a history without a PUBACK, in ms, before it is given up. */
 export const HISTORY_STALL_MS_MAX = 60_000
 
 /** Longest history, in days. */
 export const HISTORY_DAYS_MAX = 3660
+
+/** PUBLISHes of a connection of a relay that wait for their PUBACK. */
+export const SHARED_IN_FLIGHT_MAX = 200

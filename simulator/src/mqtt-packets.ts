@@ -8,6 +8,8 @@ import { PACKET_BYTES_MAX } from './limits.js'
 writeToStream.cacheNumbers = false // the cache is 65,536 Buffers
 
 const DUP = 0x08
+const PUBLISH_QOS_1 = 0x32
+const PUBACK = 0x40
 
 export const PINGREQ = generate({ cmd: 'pingreq' })
 export const DISCONNECT = generate({ cmd: 'disconnect' })
@@ -16,9 +18,28 @@ export function connectPacket(clientId: string, keepaliveS: number): Buffer {
   return generate({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clientId, clean: true, keepalive: keepaliveS })
 }
 
+/** A PUBLISH with QoS 1, built here: it is most of what a fleet sends, and mqtt-packet takes four times as long. */
 export function publishPacket(topic: string, payload: Uint8Array, messageId: number): Buffer {
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
-  return generate({ cmd: 'publish', qos: 1, dup: false, retain: false, topic, payload: bytes, messageId })
+  const topicBytes = Buffer.byteLength(topic)
+  const length = 2 + topicBytes + 2 + payload.length
+  const header = length < 128 ? 2 : length < 16_384 ? 3 : length < 2_097_152 ? 4 : 5
+  const packet = Buffer.allocUnsafe(header + length)
+  packet[0] = PUBLISH_QOS_1
+  let at = 1
+  for (let rest = length; ; rest >>>= 7) {
+    packet[at++] = rest < 128 ? rest : (rest & 127) | 128
+    if (rest < 128) break
+  }
+  at = packet.writeUInt16BE(topicBytes, at)
+  at += packet.write(topic, at)
+  at = packet.writeUInt16BE(messageId, at)
+  packet.set(payload, at)
+  return packet
+}
+
+/** The message ID of bytes that are one PUBACK and nothing else, as most that a broker sends are; null: they are something else. */
+export function loneAckOf(bytes: Uint8Array): number | null {
+  return bytes.length === 4 && bytes[0] === PUBACK && bytes[1] === 2 ? bytes[2] * 256 + bytes[3] : null
 }
 
 /** Sets the DUP flag of a PUBLISH, as MQTT 3.1.1 asks of a redelivery (clause 3.3.1.1). */

@@ -1,53 +1,72 @@
 /**
- * What the archive and the quarantine must hold after a run, recomputed from its plan: no ledger was kept while it ran.
- * Blocks of columns, so that any number of rows passes through a fixed amount of memory.
+ * What the archive and the quarantine must hold after a run, recomputed from its plan: no ledger was kept while it ran. Readings may be
+ * asked for in any order; those of one device one after the other come cheapest.
  */
 import type { RejectReason } from '@tidemark/protocol'
-import { deviceOf, newReadingColumns, type ReadingColumns, type RunPlan, writeReading } from './device.js'
+import { type Device, deviceOf, faultOf, newReadingColumns, type ReadingColumns, type RunPlan, writeReading } from './device.js'
+import type { Fault } from './faults.js'
 import { rejectReasonOf } from './faults.js'
-import { BLOCK_ROWS } from './limits.js'
 
-/** The fates of a reading by their code in `OracleBlock.fates`: null is archived, others are quarantined with that reason. */
+/** The fates of a reading by their code: null is archived, others are quarantined with that reason. */
 export const FATES: readonly (RejectReason | null)[] = [null, 'metric-out-of-range', 'event-time-in-future']
 
-/** Rows [0, rows) of each array; the arrays are used again for the next block. */
-export interface OracleBlock extends ReadingColumns {
-  rows: number
-  readonly devices: Int32Array
-  readonly fates: Uint8Array
-  /** Undecodable messages sent along with the readings of this block. */
-  undecodable: number
-  /** Readings of this block that the archive must hold as late. */
-  late: number
+/** The code of a fault's fate. */
+export function fateOf(fault: Fault): number {
+  return FATES.indexOf(rejectReasonOf(fault))
 }
 
-/**
- * The fate of every reading of the devices [firstDevice, endDevice), in the order of device and seq. `seqs[i]` is the highest seq of
- * the i-th device of the run.
- */
-export function* expectedReadings(plan: RunPlan, seqs: ArrayLike<number>, firstDevice: number, endDevice: number): Generator<OracleBlock> {
-  const block: OracleBlock = {
-    ...newReadingColumns(BLOCK_ROWS),
-    rows: 0,
-    devices: new Int32Array(BLOCK_ROWS),
-    fates: new Uint8Array(BLOCK_ROWS),
-    undecodable: 0,
-    late: 0
+/** Numbers of readings, but for `undecodable`: messages. */
+export interface Expected {
+  archived: number
+  quarantined: number
+  /** Of the archived: those that came late, if the broker took them in as they were sent. */
+  late: number
+  undecodable: number
+}
+
+export class Oracle {
+  /** One row: the reading that was asked for last. */
+  readonly reading: ReadingColumns = newReadingColumns(1)
+  private device: Device
+
+  constructor(private readonly plan: RunPlan) {
+    this.device = deviceOf(plan, plan.firstDevice)
   }
-  for (let index = firstDevice; index < endDevice; index++) {
-    const device = deviceOf(plan, index)
-    const lastSeq = seqs[index - plan.firstDevice]
+
+  /** Puts a reading of the run's i-th device into `reading` and returns the code of its fate. */
+  ask(i: number, seq: number): number {
+    return fateOf(writeReading(this.plan, this.deviceAt(i), seq, this.reading, 0))
+  }
+
+  /** The code of a reading's fate alone. */
+  fate(i: number, seq: number): number {
+    return fateOf(faultOf(this.plan, this.deviceAt(i), seq))
+  }
+
+  locationOf(i: number): string {
+    return this.deviceAt(i).machine.location
+  }
+
+  /** Counts the fates of the seqs 1 to `lastSeq` of a device. */
+  count(i: number, lastSeq: number, into: Expected): void {
+    const device = this.deviceAt(i)
+    const { duplicates, late, poison } = this.plan.rates
+    if (duplicates + late + poison === 0) {
+      into.archived += lastSeq
+      return
+    }
     for (let seq = 1; seq <= lastSeq; seq++) {
-      const fault = writeReading(plan, device, seq, block, block.rows)
-      block.devices[block.rows] = index
-      block.fates[block.rows] = FATES.indexOf(rejectReasonOf(fault))
-      if (fault === 'undecodable') block.undecodable++
-      if (fault === 'clock-back') block.late++
-      if (++block.rows === BLOCK_ROWS) {
-        yield block
-        block.rows = block.undecodable = block.late = 0
-      }
+      const fault = faultOf(this.plan, device, seq)
+      if (fateOf(fault) === 0) into.archived++
+      else into.quarantined++
+      if (fault === 'clock-back') into.late++
+      if (fault === 'undecodable') into.undecodable++
     }
   }
-  if (block.rows > 0) yield block
+
+  private deviceAt(i: number): Device {
+    const index = this.plan.firstDevice + i
+    if (this.device.index !== index) this.device = deviceOf(this.plan, index)
+    return this.device
+  }
 }

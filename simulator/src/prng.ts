@@ -4,7 +4,21 @@
  */
 
 /** What a number is drawn for. Streams are independent of each other. */
-export const STREAM = { machine: 1, life: 2, noise: 3, moreNoise: 4, fault: 5, faultSize: 6, epoch: 7, backoff: 8, outage: 9 } as const
+export const STREAM = {
+  machine: 1,
+  life: 2,
+  noise: 3,
+  moreNoise: 4,
+  fault: 5,
+  faultSize: 6,
+  epoch: 7,
+  backoff: 8,
+  outage: 9,
+  disconnect: 10,
+  delay: 11,
+  silence: 12,
+  skew: 13
+} as const
 
 /**
  * Mixes four 32-bit numbers into four others: `pcg4d` of Mark Jarzynski and Marc Olano, "Hash Functions for GPU Rendering",

@@ -28,17 +28,18 @@ export function historyView(stream: NodeJS.WriteStream): { show(progress: Histor
   }
 }
 
-/** A bar that counts devices; nothing where there is no terminal. Call `end` when it is over. */
-export function deviceBar(stream: NodeJS.WriteStream, devices: number): { show(compared: number): void; end(): void } {
+/** A bar of a verification; nothing where there is no terminal. Call `end` when it is over. */
+export function shareBar(stream: NodeJS.WriteStream): { show(share: number): void; end(): void } {
   if (!stream.isTTY) return { show: () => {}, end: () => {} }
-  const bar = new SingleBar({ ...LOOKS, stream, format: '{bar} {percentage}% {value}/{total} devices compared', clearOnComplete: true })
-  bar.start(devices, 0)
-  return { show: compared => bar.update(compared), end: () => bar.stop() }
+  const bar = new SingleBar({ ...LOOKS, stream, format: '{bar} {percentage}% compared', clearOnComplete: true })
+  bar.start(1000, 0)
+  return { show: share => bar.update(Math.round(share * 1000)), end: () => bar.stop() }
 }
 
 /** The state of a fleet in one line. */
-export function lineOf({ phase, devices, connected, readingsPerS, acked, inFlight, pubackMs }: FleetProgress): string {
-  const counts = `${connected}/${devices} connected, ${readingsPerS} readings/s, ${acked} acked, ${inFlight} in flight`
+export function lineOf({ phase, connections, connected, readingsPerS, acked, inFlight, disconnects, pubackMs }: FleetProgress): string {
+  const lost = disconnects === 0 ? '' : `, ${disconnects} connections lost`
+  const counts = `${connected}/${connections} connected, ${readingsPerS} readings/s, ${acked} acked, ${inFlight} in flight${lost}`
   return `${phase}: ${counts}, PUBACK p50 ${pubackMs.p50} ms p99 ${pubackMs.p99} ms`
 }
 

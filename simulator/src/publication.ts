@@ -3,8 +3,8 @@
  * held back. Pure: the faults alone decide what leaves at which step.
  */
 import { type Column, encodeBatch, NULL } from '@tidemark/protocol'
-import { type Device, newReadingColumns, PROFILE, type RunPlan, writeReading } from './device.js'
-import { type Fault, faultAt, holdSeqs } from './faults.js'
+import { type Device, faultOf, newReadingColumns, PROFILE, type RunPlan, writeReading } from './device.js'
+import { type Fault, holdSeqs } from './faults.js'
 import { HOLD_SEQS_MAX } from './limits.js'
 import { mix, STREAM } from './prng.js'
 
@@ -36,10 +36,10 @@ export function oldestSeqAt(step: number): number {
 /** The messages that leave at `step`, in order. Their header is `state`. */
 export function publicationsAt(plan: RunPlan, device: Device, step: number, lastSeq: number, state: BufferState): Publication[] {
   const out: Publication[] = []
-  if (step <= lastSeq && faultAt(plan.seed, plan.rates, device.index, step) !== 'held-back') publishReading(out, plan, device, step, state)
+  if (step <= lastSeq && faultOf(plan, device, step) !== 'held-back') publishReading(out, plan, device, step, state)
   for (let held = 1; held <= HOLD_SEQS_MAX; held++) {
     const seq = step - held
-    if (seq < 1 || seq > lastSeq || faultAt(plan.seed, plan.rates, device.index, seq) !== 'held-back') continue
+    if (seq < 1 || seq > lastSeq || faultOf(plan, device, seq) !== 'held-back') continue
     if (holdSeqs(plan.seed, device.index, seq) === held) publishReading(out, plan, device, seq, state)
   }
   return out

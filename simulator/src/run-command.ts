@@ -1,12 +1,13 @@
 /** `tidemark-sim run`: options to a fleet, its report to files and to the person. */
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { runFleet } from './fleet.js'
-import { type FleetOptions, type FleetReport, reportToJson } from './fleet-options.js'
-import { CONNECT_PER_S } from './limits.js'
+import type { FleetOptions, FleetReport } from './fleet-options.js'
+import { reportToJson } from './fleet-options.js'
+import { CONNECT_PER_S, DRAIN_MS_MAX } from './limits.js'
 import { durationOf, numberOf, requireWritable, timeOf } from './options.js'
 import { viewFor } from './progress.js'
 import { runToJson } from './run-file.js'
+import { runFleet } from './run-fleet.js'
 
 interface RunOptions {
   readonly url: string
@@ -19,13 +20,25 @@ interface RunOptions {
   readonly duplicates: number
   readonly late: number
   readonly poison: number
+  readonly disconnects: number
+  readonly delays: number
+  readonly silence: number
+  readonly skew: number
+  readonly backlog?: number
+  readonly backlogDevices?: number
+  readonly backlogAt: number
+  readonly batch: number
   readonly connectRate: number
+  readonly connections?: number
+  readonly destinations?: string
+  readonly processes?: number
+  readonly drain: number
   readonly json?: string
   readonly out?: string
 }
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command('run')
     .description('play a fleet of devices against a broker')
     .requiredOption('--url <mqtt-url>', 'the broker, like mqtt://127.0.0.1:1883')
@@ -33,12 +46,16 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--interval <duration>', 'how often each device takes a reading', durationOf, 5000)
     .option('--for <duration>', 'how long to sample, once all are connected', durationOf, 60_000)
     .option('--seed <n>', 'the seed that all readings and faults follow from', numberOf, 1)
-    .option('--first-device <index>', 'index of the first device, to share a fleet among processes', numberOf, 0)
+    .option('--first-device <index>', 'index of the first device, to share a fleet among machines', numberOf, 0)
     .option('--start <time>', 'event time of the first reading, RFC 3339 (default: now)', timeOf)
-    .option('--duplicates <rate>', 'share of readings that are sent twice', numberOf, 0)
-    .option('--late <rate>', 'share of readings that are held back or have their clock stepped back', numberOf, 0)
-    .option('--poison <rate>', 'share of readings that are out of range, in the future, or come with junk', numberOf, 0)
+    .option('--batch <n>', 'readings in a message', numberOf, 1)
+  addFaults(command)
+  command
     .option('--connect-rate <n>', 'new connections a second', numberOf, CONNECT_PER_S)
+    .option('--connections <n>', 'carry the devices over so many connections, each of a relay (default: one a device)', numberOf)
+    .option('--destinations <addresses>', 'spread the connections over these, like 127.0.0.1,127.0.0.2 (default: as many as needed)')
+    .option('--processes <n>', 'processes that share the devices (default: as many as their connections need)', numberOf)
+    .option('--drain <duration>', 'how long to wait until all is acked, in the end', durationOf, DRAIN_MS_MAX)
     .option('--json <file>', 'write the report there')
     .option('--out <file>', 'write what `verify` needs there')
     .addHelpText(
@@ -47,11 +64,26 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 Examples:
   $ tidemark-sim run --url mqtt://127.0.0.1:1883 --devices 1000 --for 60s
   $ tidemark-sim run --url mqtt://127.0.0.1:1883 --devices 1000 --duplicates 0.01 --late 0.005 --poison 0.002 --out run.json
+  $ tidemark-sim run --url mqtt://127.0.0.1:1883 --devices 100000 --connect-rate 2500 --for 30m --out run.json
 
 Ctrl-C stops sampling early and ends as if the time were over; a second Ctrl-C ends at once.
 Exit code: 0 all acked; 1 not all, or the broker went away; 2 wrong options, or no broker there.`
     )
     .action(async (options: RunOptions) => exit(await run(options)))
+}
+
+function addFaults(command: Command): void {
+  command
+    .option('--duplicates <rate>', 'share of readings that are sent twice', numberOf, 0)
+    .option('--late <rate>', 'share of readings that are held back or have their clock stepped back', numberOf, 0)
+    .option('--poison <rate>', 'share of readings that are out of range, in the future, or come with junk', numberOf, 0)
+    .option('--disconnects <rate>', 'share of readings behind which the connection is cut', numberOf, 0)
+    .option('--delays <rate>', 'share of readings that wait one to four intervals, and all behind them', numberOf, 0)
+    .option('--silence <rate>', 'share of 64 readings in which a device is silent for 8 to 31 intervals', numberOf, 0)
+    .option('--skew <rate>', 'share of devices whose clock is wrong by up to two minutes', numberOf, 0)
+    .option('--backlog <duration>', 'some devices come late, with all that they measured for so long before', durationOf)
+    .option('--backlog-devices <n>', 'how many of the devices (default: a fifth)', numberOf)
+    .option('--backlog-at <duration>', 'when they come, after the start', durationOf, 10_000)
 }
 
 async function run(options: RunOptions): Promise<number> {
@@ -76,13 +108,21 @@ async function run(options: RunOptions): Promise<number> {
 }
 
 function fleetOptions(options: RunOptions, signal: AbortSignal): FleetOptions {
-  const { url, devices, seed, firstDevice, duplicates, late, poison } = options
+  const { url, devices, seed, firstDevice, duplicates, late, poison, disconnects, delays, silence, skew } = options
+  const backlog = { devices: options.backlogDevices ?? Math.floor(devices / 5), ms: options.backlog ?? 0, atMs: options.backlogAt }
   return {
     ...{ url, devices, seed, firstDevice, signal },
     intervalMs: options.interval,
     forMs: options.for,
     rates: { duplicates, late, poison },
+    troubles: { disconnects, delays, silence, skew },
+    readingsPerMessage: options.batch,
     connectPerS: options.connectRate,
+    drainMsMax: options.drain,
+    ...(options.backlog === undefined ? {} : { backlog }),
+    ...(options.connections === undefined ? {} : { connections: options.connections }),
+    ...(options.destinations === undefined ? {} : { destinations: options.destinations.split(',') }),
+    ...(options.processes === undefined ? {} : { processes: options.processes }),
     ...(options.start === undefined ? {} : { startMs: options.start })
   }
 }
@@ -92,11 +132,13 @@ function writeJson(path: string, value: unknown): void {
 }
 
 function summaryOf(report: FleetReport): string {
-  const { pubackMs } = report
+  const { pubackMs, backlogMs } = report
+  const backlog =
+    backlogMs.p999 === 0 ? '' : `\nbacklog: PUBACK p50 ${backlogMs.p50} ms, p99 ${backlogMs.p99} ms from the return of its devices`
   return [
     `${report.sampled} readings of ${report.devices} devices sampled (${report.rate}/s), ${report.unacked} of them not acked`,
     `${report.published} PUBLISHes sent, ${report.acked} acked, ${report.redelivered} redelivered over ${report.disconnects} lost connections`,
     `of the readings: ${report.duplicatesSent} sent twice, ${report.heldBackSent} held back, ${report.lateSent} late, ${report.poisonSent} poisoned`,
-    `PUBACK p50 ${pubackMs.p50} ms, p99 ${pubackMs.p99} ms, p99.9 ${pubackMs.p999} ms\n`
+    `PUBACK p50 ${pubackMs.p50} ms, p99 ${pubackMs.p99} ms, p99.9 ${pubackMs.p999} ms${backlog}\n`
   ].join('\n')
 }

@@ -18,6 +18,8 @@ const runSchema = z.object({
   start_ms: z.int(),
   interval_ms: z.int().min(1).max(INTERVAL_MS_MAX),
   rates: z.object({ duplicates: rate, late: rate, poison: rate }),
+  troubles: z.object({ disconnects: rate, delays: rate, silence: rate, skew: rate }).optional(),
+  backlog: z.object({ devices: z.int().min(0).max(DEVICES_MAX), ms: z.int().min(0) }).optional(),
   seqs: z.array(z.int().min(0).max(UINT32_MAX))
 })
 
@@ -30,6 +32,8 @@ export function runToJson({ plan, seqs }: Run): z.input<typeof runSchema> {
     start_ms: plan.startMs,
     interval_ms: plan.intervalMs,
     rates: { ...plan.rates },
+    ...(plan.troubles === undefined ? {} : { troubles: { ...plan.troubles } }),
+    ...(plan.backlog === undefined ? {} : { backlog: { ...plan.backlog } }),
     seqs: [...seqs]
   }
 }
@@ -47,7 +51,18 @@ export function parseRun(text: string): Run {
     const issue = checked.error.issues[0]
     throw new Error(`${issue.path.join('.') || 'it'}: ${issue.message}; give the file that \`tidemark-sim run --out\` wrote`)
   }
-  const { seed, first_device: firstDevice, devices, start_ms: startMs, interval_ms: intervalMs, rates, seqs } = checked.data
+  const {
+    seed,
+    first_device: firstDevice,
+    devices,
+    start_ms: startMs,
+    interval_ms: intervalMs,
+    rates,
+    seqs,
+    troubles,
+    backlog
+  } = checked.data
   if (seqs.length !== devices) throw new Error(`seqs has ${seqs.length} elements for ${devices} devices`)
-  return { plan: { seed, firstDevice, devices, startMs, intervalMs, rates }, seqs }
+  const more = { ...(troubles === undefined ? {} : { troubles }), ...(backlog === undefined ? {} : { backlog }) }
+  return { plan: { seed, firstDevice, devices, startMs, intervalMs, rates, ...more }, seqs }
 }

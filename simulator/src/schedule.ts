@@ -9,13 +9,31 @@
  */
 import type { RunPlan } from './device.js'
 
-/** Due time of the k-th reading of the fleet, in ms after the run's start. */
-export function dueMs(plan: RunPlan, k: number): number {
-  const { devices, intervalMs } = plan
-  return Math.floor(((k % devices) * intervalMs) / devices) + Math.floor(k / devices) * intervalMs
+/** What one of several processes plays of a run: every `of`-th device, from the `index`-th on; so each is as busy at any time. */
+export interface Share {
+  readonly index: number
+  readonly of: number
 }
 
-/** The highest seq of the i-th device once the first `sampled` readings of the fleet have been taken; 0: none yet. */
-export function highestSeq(plan: RunPlan, sampled: number, i: number): number {
-  return Math.max(0, Math.ceil((sampled - i) / plan.devices))
+export const WHOLE: Share = { index: 0, of: 1 }
+
+/** How many devices a share has. */
+export function devicesOf(plan: RunPlan, { index, of }: Share): number {
+  return Math.max(0, Math.ceil((plan.devices - index) / of))
+}
+
+/** Which device of the run the j-th of a share is. */
+export function placeOf(share: Share, j: number): number {
+  return share.index + j * share.of
+}
+
+/** Due time of the k-th reading of a share, in ms after the run's start. */
+export function dueMs(plan: RunPlan, k: number, share: Share = WHOLE): number {
+  const mine = devicesOf(plan, share)
+  return Math.floor((placeOf(share, k % mine) * plan.intervalMs) / plan.devices) + Math.floor(k / mine) * plan.intervalMs
+}
+
+/** How many readings the j-th device of a share has taken once the share has taken its first `sampled`, those before the run apart. */
+export function highestSeq(plan: RunPlan, sampled: number, j: number, share: Share = WHOLE): number {
+  return Math.max(0, Math.ceil((sampled - j) / devicesOf(plan, share)))
 }

@@ -1,7 +1,7 @@
 /** `tidemark-sim verify`: what a run left behind, against an archive. */
 import type { Command } from 'commander'
 import { readRun } from './options.js'
-import { deviceBar } from './progress.js'
+import { shareBar } from './progress.js'
 import type { VerifyResult } from './verify.js'
 
 interface VerifyOptions {
@@ -30,7 +30,7 @@ Exit code: 0 the archive is right; 1 it is not; 2 wrong options.`
       // Loaded only here: DuckDB takes 40 MB that a fleet has better use for.
       const { resultToJson, verifyArchive } = await import('./verify.js')
       const run = readRun(options.run)
-      const bar = deviceBar(process.stderr, run.plan.devices)
+      const bar = shareBar(process.stderr)
       const result = await verifyArchive({ archiveDir: options.archive, run, onProgress: bar.show }).finally(bar.end)
       process.stdout.write(options.json ? `${JSON.stringify(resultToJson(result))}\n` : summaryOf(result))
       exit(result.ok ? 0 : 1)

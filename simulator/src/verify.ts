@@ -1,6 +1,7 @@
 /**
- * Compares an archive with what the oracle says it must hold after a run: exact values, counted exactly, in bounded memory (a range of
- * devices at a time). Rows of other devices, and of other runs (other epochs) of the same devices, are not looked at.
+ * Compares an archive with what the oracle says it must hold after a run: exact values, counted exactly, in one pass over the files in
+ * whatever order their rows come. What has been found is one bit a reading, so memory is bounded: 100 million readings take 12.5 MB
+ * beside DuckDB's own. Rows of other devices, and of other runs (other epochs) of the same devices, are not looked at.
  *
  * - `doubled` counts the rows beyond the first of an event ID, `different` the rows of which any value differs.
  * - An undecodable message has no event ID, so a redelivery doubles it: the quarantine must hold at least as many as were sent.
@@ -10,21 +11,20 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import { type ArchivedRows, archivedRows, countUndecodable, createDevices, type QuarantinedRows, quarantinedRows } from './archive-rows.js'
 import { UsageError } from './broker.js'
-import { deviceId, PROFILE, type RunPlan } from './device.js'
-import { appendDevices, appendExpected, createTables, NUMERIC_NAMES } from './expected-table.js'
-import { VERIFY_MEMORY, VERIFY_ROWS } from './limits.js'
-import { expectedReadings, FATES } from './oracle.js'
+import { VERIFY_MEMORY } from './limits.js'
+import { NUMERIC_METRICS } from './machine.js'
+import { type Expected, Oracle } from './oracle.js'
 import type { Run } from './run-file.js'
+import { SeenReadings } from './seen.js'
 
 export interface VerifyOptions {
   /** The folder that holds processed/ and quarantine/. */
   readonly archiveDir: string
   readonly run: Run
-  /** Rows compared at a time, more or less: whole devices. */
-  readonly rowsAtOnce?: number
-  /** Told after each range of devices: how many of the run's devices have been compared. */
-  readonly onProgress?: (devices: number) => void
+  /** Told now and then: how much has been compared, in [0, 1]. */
+  readonly onProgress?: (share: number) => void
 }
 
 /** Numbers of readings, unless a field says otherwise. */
@@ -53,25 +53,20 @@ export interface VerifyResult extends Readonly<VerifyCounts> {
 }
 
 /** Rejects with a UsageError where there is no archive. */
-export async function verifyArchive({ archiveDir, run, rowsAtOnce, onProgress }: VerifyOptions): Promise<VerifyResult> {
+export async function verifyArchive({ archiveDir, run, onProgress = () => {} }: VerifyOptions): Promise<VerifyResult> {
   if (!existsSync(archiveDir))
     throw new UsageError(`there is no folder ${archiveDir}: give the gateway's data folder with /archive behind it`)
   const spillDir = mkdtempSync(join(tmpdir(), 'tidemark-verify-'))
   const instance = await DuckDBInstance.create(':memory:', { threads: '2', memory_limit: VERIFY_MEMORY, temp_directory: spillDir })
   const connection = await instance.connect()
-  const counts = noCounts()
   try {
-    const comparison = await Comparison.begin(connection, archiveDir, run, counts)
-    for (const { first, end } of rangesOf(run, rowsAtOnce ?? VERIFY_ROWS)) {
-      await comparison.compare(first, end)
-      onProgress?.(end - run.plan.firstDevice)
-    }
+    const counts = await compare(connection, archiveDir, run, onProgress)
+    return { ...counts, ok: isOk(counts) }
   } finally {
     connection.closeSync()
     instance.closeSync()
     rmSync(spillDir, { recursive: true, force: true })
   }
-  return { ...counts, ok: isOk(counts) }
 }
 
 /** The result in the form that `--json` prints. */
@@ -107,123 +102,91 @@ function isOk(c: VerifyCounts): boolean {
   return wrong === 0 && c.archived === c.expected && c.quarantined === c.quarantinedExpected && c.undecodable >= c.undecodableExpected
 }
 
-/** Cuts a run into ranges of whole devices, [first, end). */
-function* rangesOf({ plan, seqs }: Run, rowsAtOnce: number): Generator<{ first: number; end: number }> {
-  let first = plan.firstDevice
-  let rows = 0
-  for (let i = 0; i < plan.devices; i++) {
-    rows += seqs[i] + 1 // a device costs something even when it sent nothing
-    if (rows < rowsAtOnce && i + 1 < plan.devices) continue
-    yield { first, end: plan.firstDevice + i + 1 }
-    first = plan.firstDevice + i + 1
-    rows = 0
+async function compare(
+  connection: DuckDBConnection,
+  archiveDir: string,
+  run: Run,
+  onProgress: (share: number) => void
+): Promise<VerifyCounts> {
+  const comparison = new Comparison(run)
+  await createDevices(connection, run.plan)
+  const total = run.seqs.reduce((sum, seq) => sum + seq, 0)
+  let told = 0
+  for await (const rows of archivedRows(connection, archiveDir, run.plan)) {
+    comparison.takeArchived(rows)
+    if (comparison.counts.archived - told < PROGRESS_ROWS) continue
+    told = comparison.counts.archived
+    onProgress(Math.min(1, told / total))
   }
+  for await (const rows of quarantinedRows(connection, archiveDir, run.plan)) comparison.takeQuarantined(rows)
+  comparison.counts.undecodable = await countUndecodable(connection, archiveDir, run.plan)
+  onProgress(1)
+  return comparison.end()
 }
 
-const DIFFERENCES = [
-  'a.event_time_ms IS DISTINCT FROM e.event_time_ms',
-  'a.location IS DISTINCT FROM d.location',
-  ...NUMERIC_NAMES.map(name => `a.${name} IS DISTINCT FROM nullif(e.${name}, 'nan'::DOUBLE)`)
-].join(' OR ')
-
-const REASONS = `(VALUES ${FATES.flatMap((reason, fate) => (reason === null ? [] : [`(${fate}, '${reason}')`])).join(', ')})`
+/** Rows between two tellings of progress. */
+const PROGRESS_ROWS = 250_000
 
 class Comparison {
-  private constructor(
-    private readonly connection: DuckDBConnection,
-    private readonly run: { readonly plan: RunPlan; readonly seqs: readonly number[] },
-    private readonly counts: VerifyCounts,
-    /** SQL for the rows of each layer; null: it holds no file. */
-    private readonly processed: string | null,
-    private readonly quarantine: string | null
-  ) {}
+  readonly counts = noCounts()
+  private readonly oracle: Oracle
+  private readonly seen: SeenReadings
+  /** Archived readings that were found, among those seen. */
+  private archivedFound = 0
 
-  static async begin(connection: DuckDBConnection, archiveDir: string, run: Run, counts: VerifyCounts): Promise<Comparison> {
-    const processed = await sourceOf(connection, join(archiveDir, 'processed', PROFILE.name))
-    const quarantine = await sourceOf(connection, join(archiveDir, 'quarantine'))
-    return new Comparison(connection, run, counts, processed, quarantine)
+  constructor(private readonly run: Run) {
+    this.oracle = new Oracle(run.plan)
+    this.seen = new SeenReadings(run.seqs)
   }
 
-  /** Adds what is found of the devices [first, end) to the counts. */
-  async compare(first: number, end: number): Promise<void> {
-    const { connection, counts } = this
-    const { plan, seqs } = this.run
-    await createTables(connection)
-    await appendDevices(connection, plan, first, end)
-    const sums = await appendExpected(connection, expectedReadings(plan, seqs, first, end))
-    counts.lateExpected += sums.late
-    counts.undecodableExpected += sums.undecodable
-    const ids = `device_id BETWEEN '${deviceId(first)}' AND '${deviceId(end - 1)}'`
-    await this.compareArchive(ids)
-    await this.compareQuarantine(ids)
+  takeArchived(rows: ArchivedRows): void {
+    const { counts, seen, oracle } = this
+    counts.archived += rows.rows
+    for (let row = 0; row < rows.rows; row++) {
+      const i = rows.devices[row]
+      const seq = rows.seqs[row]
+      counts.late += rows.late[row]
+      if (!seen.holds(i, seq) || oracle.ask(i, seq) !== 0) {
+        counts.unexpected++
+        continue
+      }
+      if (seen.add(i, seq)) this.archivedFound++
+      else counts.doubled++
+      if (!this.isEqual(rows, row)) counts.different++
+    }
   }
 
-  private async compareArchive(ids: string): Promise<void> {
-    const { counts } = this
-    const metrics = NUMERIC_NAMES.map(name => `${name}::DOUBLE AS ${name}`).join(', ')
-    await this.collect('archived', this.processed, {
-      columns: `seq::DOUBLE AS seq, epoch_us(event_time) / 1000 AS event_time_ms, late, location, ${metrics}`,
-      nothing: `0::DOUBLE AS seq, 0::DOUBLE AS event_time_ms, false AS late, '' AS location, ${NUMERIC_NAMES.map(name => `0::DOUBLE AS ${name}`).join(', ')}`,
-      where: ids
-    })
-    const [expected, missing] = await this.numbers(
-      'SELECT count(*), count(*) FILTER (a.seq IS NULL) FROM (FROM expected WHERE fate = 0) e LEFT JOIN (SELECT DISTINCT device, seq FROM archived) a USING (device, seq)'
-    )
-    const [archived, events, late] = await this.numbers(
-      'SELECT count(*), count(DISTINCT (device, seq)), count(*) FILTER (late) FROM archived'
-    )
-    const [unexpected, different] = await this.numbers(
-      `SELECT count(*) FILTER (e.fate IS DISTINCT FROM 0), count(*) FILTER (e.fate = 0 AND (${DIFFERENCES}))
-       FROM archived a JOIN devices d USING (device) LEFT JOIN expected e USING (device, seq)`
-    )
-    counts.expected += expected
-    counts.missing += missing
-    counts.archived += archived
-    counts.doubled += archived - events
-    counts.late += late
-    counts.unexpected += unexpected
-    counts.different += different
+  takeQuarantined({ rows, devices, seqs, fates }: QuarantinedRows): void {
+    const { counts, seen, oracle } = this
+    counts.quarantined += rows
+    for (let row = 0; row < rows; row++) {
+      const isWanted = fates[row] > 0 && seen.holds(devices[row], seqs[row]) && oracle.fate(devices[row], seqs[row]) === fates[row]
+      if (!isWanted || !seen.add(devices[row], seqs[row])) counts.quarantineUnexpected++
+    }
   }
 
-  private async compareQuarantine(ids: string): Promise<void> {
-    const { counts } = this
-    await this.collect('quarantined', this.quarantine, {
-      columns: 'seq::DOUBLE AS seq, reason',
-      nothing: "0::DOUBLE AS seq, '' AS reason",
-      where: `accounted AND ${ids}`
-    })
-    const wanted = `(SELECT device, seq, reason FROM expected JOIN ${REASONS} reasons(fate, reason) USING (fate))`
-    const [expected, missing] = await this.numbers(
-      `SELECT count(*), count(*) FILTER (q.seq IS NULL) FROM ${wanted} e LEFT JOIN (SELECT DISTINCT * FROM quarantined) q USING (device, seq, reason)`
-    )
-    const [quarantined] = await this.numbers('SELECT count(*) FROM quarantined')
-    counts.quarantinedExpected += expected
-    counts.quarantineMissing += missing
-    counts.quarantined += quarantined
-    counts.quarantineUnexpected += quarantined - (expected - missing)
-    if (this.quarantine === null) return
-    const [undecodable] = await this.numbers(`SELECT count(*) FROM ${this.quarantine} WHERE reason = 'undecodable' AND ${ids}`)
-    counts.undecodable += undecodable
+  /** What should have come, and has not. */
+  end(): VerifyCounts {
+    const { counts, oracle, run, seen } = this
+    const expected: Expected = { archived: 0, quarantined: 0, late: 0, undecodable: 0 }
+    for (const [i, lastSeq] of run.seqs.entries()) oracle.count(i, lastSeq, expected)
+    counts.expected = expected.archived
+    counts.quarantinedExpected = expected.quarantined
+    counts.lateExpected = expected.late
+    counts.undecodableExpected = expected.undecodable
+    counts.missing = expected.archived - this.archivedFound
+    counts.quarantineMissing = expected.quarantined - (seen.found - this.archivedFound)
+    return counts
   }
 
-  /** Makes a table of a layer's rows that belong to this range of devices and to this run. */
-  private async collect(table: string, source: string | null, of: { columns: string; nothing: string; where: string }): Promise<void> {
-    const rows =
-      source === null
-        ? `SELECT 0 AS device, ${of.nothing} WHERE false`
-        : `SELECT device, r.* FROM (SELECT device_id, epoch::DOUBLE AS epoch, ${of.columns} FROM ${source} WHERE ${of.where}) r JOIN devices USING (device_id, epoch)`
-    await this.connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${rows}`)
+  /** Whether a row holds what the oracle was just asked for. */
+  private isEqual(rows: ArchivedRows, row: number): boolean {
+    const { eventTimesMs, metrics } = this.oracle.reading
+    if (rows.eventTimesMs[row] !== eventTimesMs[0] || rows.hasLocation[row] === 0) return false
+    for (let m = 0; m < NUMERIC_METRICS; m++) {
+      const [found, wanted] = [rows.metrics[m][row], metrics[m][0]]
+      if (found !== wanted && !(Number.isNaN(found) && Number.isNaN(wanted))) return false
+    }
+    return true
   }
-
-  private async numbers(sql: string): Promise<number[]> {
-    const reader = await this.connection.runAndReadAll(sql)
-    return reader.getRows()[0].map(Number)
-  }
-}
-
-/** SQL for the rows of all Parquet files in a folder and its partitions; null where there is none. */
-async function sourceOf(connection: DuckDBConnection, dir: string): Promise<string | null> {
-  const glob = `'${join(dir, '**', '*.parquet').replaceAll("'", "''")}'`
-  const reader = await connection.runAndReadAll(`SELECT count(*) FROM glob(${glob})`)
-  return Number(reader.getRows()[0][0]) === 0 ? null : `read_parquet(${glob}, union_by_name = true, hive_partitioning = false)`
 }

@@ -1,7 +1,7 @@
 /** The demo's real processes: a gateway, and four agents that send to it. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Child } from '../replay/child.js'
+import { Child } from '../child.js'
 
 export interface RunningGateway {
   readonly mqttUrl: string

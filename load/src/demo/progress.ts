@@ -1,7 +1,7 @@
 /** Shows how the demo goes, on stderr: one bar on a terminal, a line every few seconds elsewhere. */
 import type { FleetProgress } from '@tidemark/simulator'
 import { SingleBar } from 'cli-progress'
-import type { GatewayMetrics } from './gateway-metrics.js'
+import type { GatewayMetrics } from '../gateway-metrics.js'
 
 const LINE_MS = 5000
 

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Child } from '../replay/child.js'
+import { Child } from '../child.js'
 import { ReplayError } from '../replay/replay-error.js'
 
 /** Boundaries are a day apart in the history's time: files by the hour, and few of them. */

@@ -3,7 +3,7 @@
  * After each kill, before the next start, the disk is read: what had been in danger.
  */
 import type { Profile } from '@tidemark/protocol'
-import { Child } from './child.js'
+import { Child } from '../child.js'
 import { type GatewayDisk, readGatewayDisk } from './gateway-disk.js'
 import type { Crash, GatewayPoint } from './kill-plan.js'
 import { ReplayError } from './replay-error.js'

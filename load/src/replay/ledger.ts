@@ -1,5 +1,5 @@
 /** Asks the gateway's own command whether every reading is accounted for. */
-import { Child } from './child.js'
+import { Child } from '../child.js'
 import type { Stage } from './stage.js'
 
 export interface LedgerTotals {

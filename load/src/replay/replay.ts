@@ -5,8 +5,8 @@
  * It judges nothing but that the processes end as they should.
  */
 import type { Profile } from '@tidemark/protocol'
+import { Child, type Exit } from '../child.js'
 import { type AgentDisk, readAgentDisk } from './agent-disk.js'
-import { Child, type Exit } from './child.js'
 import type { Draw } from './draw.js'
 import { readLoggedBatches } from './gateway-disk.js'
 import { type GatewayKill, GatewayUnderKill } from './gateway-under-kill.js'

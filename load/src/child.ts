@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createWriteStream, existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Crash } from './kill-plan.js'
-import { ReplayError, UsageError } from './replay-error.js'
+import type { Crash } from './replay/kill-plan.js'
+import { ReplayError, UsageError } from './replay/replay-error.js'
 
 export interface Exit {
   readonly code: number | null
@@ -25,7 +25,7 @@ export class Child {
     crash: Crash | null = null,
     more: Readonly<Record<string, string>> = {}
   ) {
-    const cli = fileURLToPath(new URL(`../../../${name}/dist/cli.js`, import.meta.url))
+    const cli = fileURLToPath(new URL(`../../${name}/dist/cli.js`, import.meta.url))
     if (!existsSync(cli)) throw new UsageError(`there is no ${cli}: build it with npm run build`)
     const { TIDEMARK_CRASH_AT: _, ...inherited } = process.env
     const env = { ...inherited, ...more }
@@ -42,6 +42,11 @@ export class Child {
       // `close`: its output is whole, too.
       this.process.once('close', (code, signal) => log.end(() => resolve({ code, signal })))
     })
+  }
+
+  /** Its id, once it runs. */
+  get pid(): number | undefined {
+    return this.process.pid
   }
 
   /** Called with each line of stdout from now on. */

@@ -1,0 +1,118 @@
+#!/usr/bin/env node
+/** The command line of the load runner: arguments, Ctrl-C, files, exit codes. 0: the scenario holds. 1: not. 2: something to correct. */
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { durationMs } from '@tidemark/protocol'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { UsageError } from './replay/replay-error.js'
+import { consoleFor } from './run/console.js'
+import { htmlReport } from './run/html-report.js'
+import { thisMachine } from './run/machine.js'
+import { resultOf } from './run/outcome.js'
+import { play } from './run/play.js'
+import { readScenario, scenarioNames } from './run/scenario.js'
+import { tableText } from './run/table.js'
+
+interface Options {
+  readonly for?: number
+  readonly devices?: number
+  readonly seed?: number
+  readonly json?: string
+  readonly report?: string
+  readonly keep?: string
+}
+
+const program = new Command('npm run load --')
+  .description('Plays a scenario: a real gateway, a simulated fleet, and the proof that what was sent is in the archive exactly once.')
+  .argument('<scenario>', `a YAML file, or one of ${scenarioNames().join(', ')}`)
+  .option('--for <duration>', 'how long readings are sent, in place of what the scenario says', duration)
+  .option('--devices <n>', 'how many devices, in place of what the scenario says', whole)
+  .option('--seed <n>', 'another seed', whole)
+  .option('--json <file>', 'write the figures as JSON')
+  .option('--report <file>', 'write a report with charts, one HTML file that works offline')
+  .option('--keep <dir>', "keep configuration, logs and the gateway's data in this folder")
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ npm run load -- steady-10k --report steady.html
+  $ npm run load -- load/scenarios/ramp.yaml --json ramp.json
+  $ npm run load -- steady-100k --for 5m --devices 50000
+
+Ctrl-C ends the sending early; what was sent is verified all the same. A second Ctrl-C ends at once.
+Exit code: 0 nothing is missing, doubled or different, and the scenario's limits hold; 1 that is not so; 2 something is to be corrected.`
+  )
+  .showHelpAfterError('(--help shows the options)')
+  .exitOverride()
+
+function duration(text: string): number {
+  try {
+    return durationMs(text)
+  } catch {
+    throw new InvalidArgumentError('Write a number and ms, s, m, h or d, like 30m.')
+  }
+}
+
+function whole(text: string): number {
+  if (/^\d{1,9}$/.test(text) && Number(text) > 0) return Number(text)
+  throw new InvalidArgumentError('Give a whole number above 0.')
+}
+
+/** Said before the run, not behind it. */
+function requireWritable(path: string): void {
+  const folder = dirname(resolve(path))
+  try {
+    accessSync(folder, constants.W_OK)
+  } catch (cause) {
+    throw new UsageError(`cannot write in ${folder}: check that it exists and is yours`, { cause })
+  }
+}
+
+async function main(): Promise<number> {
+  program.parse()
+  const options = program.opts<Options>()
+  const { for: forMs, devices, seed } = options
+  const scenario = readScenario(program.args[0], {
+    ...(forMs === undefined ? {} : { forMs }),
+    ...(devices === undefined ? {} : { devices }),
+    ...(seed === undefined ? {} : { seed })
+  })
+  for (const path of [options.json, options.report]) if (path !== undefined) requireWritable(path)
+  const dir = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'tidemark-load-')) : resolve(options.keep)
+  mkdirSync(dir, { recursive: true })
+  const interrupt = new AbortController()
+  const onSignal = () => {
+    if (interrupt.signal.aborted) process.exit(130)
+    interrupt.abort()
+  }
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  const view = consoleFor(process.stderr)
+  process.stdout.write(`${scenario.name}: ${scenario.about}\n`)
+  try {
+    const played = await play(scenario, dir, view, interrupt.signal).finally(() => view.end())
+    const result = resultOf(played, thisMachine())
+    process.stdout.write(tableText(result))
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`)
+    if (options.report !== undefined) writeFileSync(options.report, htmlReport(result, played.points, scenario.about))
+    return result.ok ? 0 : 1
+  } finally {
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+    if (options.keep === undefined) rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    process.stderr.write(`load: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = isUsage(error) ? 2 : 1
+  }
+}
+
+/** What the person who typed the command can put right. */
+function isUsage(error: unknown): boolean {
+  return error instanceof UsageError || (error instanceof Error && 'code' in error && error.code === 'USAGE')
+}

@@ -1,0 +1,135 @@
+/** A real gateway under load: started, killed and started again on the same addresses, drained. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { Child } from '../child.js'
+import { UsageError } from '../replay/replay-error.js'
+import { gatewayConfig } from './gateway-config.js'
+import { descendantsOf } from './proc.js'
+
+/** Connections that one address of this machine takes; beyond, the gateway listens on all of them. */
+const ONE_ADDRESS_CONNECTIONS = 17_000
+
+/** Below the ports that Linux gives to outgoing connections: one of those could sit on the gateway's while it is down. */
+const PORT_MIN = 20_000
+const PORT_END = 30_000
+
+export class GatewayProcess {
+  readonly dataDir: string
+  private child: Child | null = null
+
+  private constructor(
+    private readonly dir: string,
+    private readonly configPath: string,
+    private readonly host: string,
+    readonly mqttPort: number,
+    readonly httpPort: number
+  ) {
+    this.dataDir = join(dir, 'gateway')
+  }
+
+  /** Resolves when it serves. `section`: what the scenario says of its configuration. */
+  static async start(dir: string, section: Readonly<Record<string, unknown>>, connections: number): Promise<GatewayProcess> {
+    mkdirSync(dir, { recursive: true })
+    const configPath = join(dir, 'gateway.yaml')
+    writeFileSync(configPath, `${JSON.stringify(gatewayConfig(section), null, 2)}\n`)
+    const host = connections > ONE_ADDRESS_CONNECTIONS ? '0.0.0.0' : '127.0.0.1'
+    const gateway = new GatewayProcess(dir, configPath, host, await freePort(), await freePort())
+    await gateway.launch()
+    return gateway
+  }
+
+  get mqttUrl(): string {
+    return `mqtt://127.0.0.1:${this.mqttPort}`
+  }
+
+  get httpUrl(): string {
+    return `http://127.0.0.1:${this.httpPort}`
+  }
+
+  get pid(): number {
+    return this.child?.pid ?? 0
+  }
+
+  /** SIGKILL to it and to all its processes; then it is started again. Resolves when it serves. */
+  async killAndRestart(): Promise<void> {
+    const { child } = this
+    if (child === null) return
+    const below = descendantsOf(this.pid)
+    child.end('SIGKILL')
+    for (const pid of below) endQuietly(pid)
+    await child.exited
+    await this.launch()
+  }
+
+  /** Drains it. Rejects where it does not end well. */
+  async stop(): Promise<void> {
+    const { child } = this
+    if (child === null) return
+    child.end('SIGTERM')
+    const exit = await child.exited
+    this.forget()
+    if (exit.code !== 0) throw child.unexpected(exit)
+  }
+
+  /** Ends it in whatever state it is. */
+  async abandon(): Promise<void> {
+    const { child } = this
+    this.forget()
+    if (child === null) return
+    const below = descendantsOf(child.pid ?? process.pid)
+    child.end('SIGKILL')
+    for (const pid of below) endQuietly(pid)
+    await child.exited
+  }
+
+  private forget(): void {
+    this.child = null
+    process.off('exit', this.leaveNothing)
+  }
+
+  /** However this process ends, unless it is killed itself. */
+  private readonly leaveNothing = (): void => this.child?.end('SIGKILL')
+
+  private async launch(): Promise<void> {
+    const addresses = ['--mqtt', `${this.host}:${this.mqttPort}`, '--http', `127.0.0.1:${this.httpPort}`]
+    const args = ['start', '--config', this.configPath, '--data-dir', this.dataDir, ...addresses]
+    if (this.host === '0.0.0.0') args.push('--insecure')
+    const child = new Child('gateway', args, join(this.dir, 'gateway.log'))
+    this.child = child
+    process.off('exit', this.leaveNothing)
+    process.on('exit', this.leaveNothing)
+    const ready = new Promise<void>(resolve => {
+      child.onLine(line => {
+        if (line.startsWith('{') && (JSON.parse(line) as { msg?: string }).msg === 'ready') resolve()
+      })
+    })
+    const ended = child.exited.then(exit => {
+      if (exit.code === 2) throw new UsageError(`the gateway does not start: ${child.lastLines()}`)
+      throw child.unexpected(exit)
+    })
+    ended.catch(() => {})
+    await Promise.race([ready, ended])
+  }
+}
+
+function endQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+async function freePort(): Promise<number> {
+  for (let tries = 0; tries < 100; tries++) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_END - PORT_MIN))
+    const isFree = await new Promise<boolean>(resolve => {
+      const server = createServer()
+      server.once('error', () => resolve(false))
+      server.listen({ host: '0.0.0.0', port }, () => server.close(() => resolve(true)))
+    })
+    if (isFree) return port
+  }
+  throw new UsageError(`no port between ${PORT_MIN} and ${PORT_END} is free`)
+}
