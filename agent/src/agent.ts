@@ -24,7 +24,8 @@ export interface RunOptions {
  * `BufferOpenError` for what a person must correct, and otherwise what made it impossible to go on.
  */
 export async function runAgent(config: Config, options: RunOptions): Promise<void> {
-  const source = await openSource(config, options.once)
+  const { once, log, signal } = options
+  const source = await openSource(config, { once, log, stop: signal })
   const unlock = lockBuffer(config.bufferPath)
   try {
     const buffer = new SqliteBuffer({
@@ -42,6 +43,7 @@ export async function runAgent(config: Config, options: RunOptions): Promise<voi
     }
   } finally {
     unlock()
+    await source.close?.()
   }
 }
 

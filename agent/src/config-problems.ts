@@ -41,20 +41,32 @@ function knownKeys(schema: z.core.$ZodType, path: readonly PropertyKey[], input:
   let at: z.core.$ZodType | undefined = schema
   let value = input
   for (const key of path) {
-    const object: z.ZodObject | undefined = objectOf(at, value)
-    at = object?.shape[String(key)]
+    at = within(at, key, value)
     value = valueAt(value, [key])
   }
   return Object.keys(objectOf(at, value)?.shape ?? {})
 }
 
+/** The schema at a key of what is at `schema`. */
+function within(schema: z.core.$ZodType | undefined, key: PropertyKey, value: unknown): z.core.$ZodType | undefined {
+  const at = unwrapped(schema)
+  if (at instanceof z.ZodArray) return at.element
+  if (at instanceof z.ZodRecord) return at.valueType
+  return objectOf(at, value)?.shape[String(key)]
+}
+
+function unwrapped(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
+  return schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional
+    ? unwrapped(schema.def.innerType)
+    : schema
+}
+
 function objectOf(schema: z.core.$ZodType | undefined, value: unknown): z.ZodObject | undefined {
-  if (schema instanceof z.ZodObject) return schema
-  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional)
-    return objectOf(schema.def.innerType, value)
-  if (schema instanceof z.ZodDiscriminatedUnion) {
+  const at = unwrapped(schema)
+  if (at instanceof z.ZodObject) return at
+  if (at instanceof z.ZodDiscriminatedUnion) {
     const type = valueAt(value, ['type'])
-    const objects = schema.options.filter(option => option instanceof z.ZodObject)
+    const objects = at.options.filter(option => option instanceof z.ZodObject)
     return objects.find(option => option.shape.type?.safeParse(type).success)
   }
   return undefined

@@ -10,6 +10,7 @@ import { ConfigError } from './config-error.js'
 import { describeProblems } from './config-problems.js'
 import { type ConfigFile, configSchema } from './config-schema.js'
 import { didYouMean } from './nearest.js'
+import type { CsvSourceConfig, LiveSourceConfig } from './sources/source-schemas.js'
 
 export interface Config {
   readonly deviceId: string
@@ -18,10 +19,14 @@ export interface Config {
   readonly profile: Profile
   readonly bufferPath: string
   readonly bufferBytesMax: number
-  /** Paths in it are absolute. */
-  readonly source: ConfigFile['source']
-  /** Between two readings of a live source. */
+  /** A recording, its path absolute; null where live sources are read. */
+  readonly replay: CsvSourceConfig | null
+  /** The live sources; empty where a recording is replayed. */
+  readonly sources: readonly LiveSourceConfig[]
+  /** Between two readings of live sources, where no schedule says it. */
   readonly intervalMs: number
+  /** A cron expression, UTC; null where the interval counts. */
+  readonly schedule: string | null
   readonly publish: {
     readonly inFlightMax: number
     readonly batchReadingsMax: number
@@ -44,8 +49,10 @@ export async function readConfig(path: string): Promise<Config> {
     profile,
     bufferPath: resolve(folder, file.buffer.path),
     bufferBytesMax: file.buffer.max_bytes,
-    source: file.source.type === 'csv' ? { ...file.source, path: resolve(folder, file.source.path) } : file.source,
+    replay: file.source?.type === 'csv' ? { ...file.source, path: resolve(folder, file.source.path) } : null,
+    sources: liveSources(file),
     intervalMs: file.interval ?? durationMs(profile.interval),
+    schedule: file.schedule ?? null,
     publish: {
       inFlightMax: file.publish.in_flight,
       batchReadingsMax: file.publish.batch_readings,
@@ -54,6 +61,11 @@ export async function readConfig(path: string): Promise<Config> {
     },
     logLevel: file.log_level
   }
+}
+
+function liveSources({ source, sources }: ConfigFile): readonly LiveSourceConfig[] {
+  if (sources !== undefined) return sources
+  return source === undefined || source.type === 'csv' ? [] : [source]
 }
 
 /** The URL without user and password, for logs. */

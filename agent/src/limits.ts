@@ -71,3 +71,24 @@ export const ROW_BYTES_MAX = 1024 * 1024
 
 /** How long a commit waits for another program that holds the buffer's file, in ms. The event loop stands still meanwhile. */
 export const BUSY_MS_MAX = 500
+
+/** Most sources of one agent. Each may have a connection or a process of its own. */
+export const SOURCES_MAX = 64
+
+/** Most metrics that one source maps: as many as the widest profile has. */
+export const MAPPINGS_MAX = 256
+
+/** How long a live source is waited for by default, in ms; not longer than the interval, so that the others do not wait. */
+export const SOURCE_TIMEOUT_MS = 5000
+
+/** But so long it is waited for however short the interval is, in ms: the first measurement of a source takes longer than others. */
+export const SOURCE_TIMEOUT_MS_LEAST = 1000
+
+/** Pause after the second failure of a source in a row, in ms. It doubles. */
+export const SOURCE_BACKOFF_MS_MIN = 1000
+
+/** Longest pause after a failure of a source, in ms: how long a device that is plugged in again may go unnoticed. */
+export const SOURCE_BACKOFF_MS_MAX = 60_000
+
+/** Most bytes of one answer that a source takes: a message of a local broker, a page, what a command prints. */
+export const ANSWER_BYTES_MAX = 1024 * 1024

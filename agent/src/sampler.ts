@@ -9,6 +9,7 @@ import { BufferWriteError } from './buffer-error.js'
 import { type EventClock, tick } from './core/event-clock.js'
 import { crashPoint } from './crash-point.js'
 import { APPEND_RETRY_MS_MAX, APPEND_RETRY_PAUSE_MS, TEXT_BYTES_PER_READING_MAX } from './limits.js'
+import { monotonicMs } from './monotonic.js'
 import type { Source, SourceGroup } from './sources/source.js'
 import type { Sampled, SampledEntry, SqliteBuffer } from './sqlite-buffer.js'
 
@@ -41,8 +42,10 @@ export class Sampler {
     const position = sourceKey === source.key ? sourcePosition : null
     log.info({ source: source.key, position }, position === null ? 'sampling from the beginning' : 'sampling on from where it was')
     for await (const group of source.groups(position, signal)) {
-      if (!source.live) while (buffer.isFull && !signal.aborted) await this.waitForRoom(signal)
-      if (signal.aborted) return false
+      if (!source.live) {
+        while (buffer.isFull && !signal.aborted) await this.waitForRoom(signal)
+        if (signal.aborted) return false // read again from the position
+      }
       if (!(await this.append(group, signal))) return false
     }
     if (signal.aborted) return false
@@ -58,7 +61,7 @@ export class Sampler {
   private async append(group: SourceGroup, signal: AbortSignal): Promise<boolean> {
     const { buffer, committed, log } = this.options
     for (const problem of group.problems) log.warn(problem)
-    const sinceMs = performance.now()
+    const sinceMs = monotonicMs()
     for (;;) {
       try {
         buffer.append(this.prepare(group))
@@ -66,7 +69,7 @@ export class Sampler {
         committed()
         return true
       } catch (error) {
-        if (!(error instanceof BufferWriteError) || !error.passing || performance.now() - sinceMs > APPEND_RETRY_MS_MAX) throw error
+        if (!(error instanceof BufferWriteError) || !error.passing || monotonicMs() - sinceMs > APPEND_RETRY_MS_MAX) throw error
         log.warn({ error: error.message }, 'cannot store readings: trying again')
         await delay(APPEND_RETRY_PAUSE_MS)
         if (signal.aborted) return false
@@ -87,7 +90,7 @@ export class Sampler {
       if (isDropping) return { shed: DROPPED }
       const values = entry.values.map((value, m) => (typeof value === 'number' ? quantize(value, profile.metrics[m]) : value))
       overlong += dropOverlongText(values)
-      return { eventTimeMs: entry.eventTimeMs ?? this.now(), values }
+      return { eventTimeMs: 'measuredMs' in entry ? this.eventTime(entry.measuredMs) : entry.eventTimeMs, values }
     })
     if (overlong > 0) log.warn({ values: overlong }, 'texts are too long for a batch: null is stored for them')
     return {
@@ -99,8 +102,9 @@ export class Sampler {
     }
   }
 
-  private now(): number {
-    const moment = tick(this.clock, performance.now(), Date.now())
+  /** Of what was measured at a monotonic time. */
+  private eventTime(measuredMs: number): number {
+    const moment = tick(this.clock, measuredMs, Date.now() - (monotonicMs() - measuredMs))
     if (moment.newEpoch) {
       this.options.log.warn({ was: this.clock?.eventTimeMs, now: moment.eventTimeMs }, 'the clock was set back: taking a new epoch')
       this.options.buffer.takeNewEpoch()

@@ -2,11 +2,11 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import { readConfig, withoutSecrets } from '../../agent/src/config.js'
+import { type Config, readConfig, withoutSecrets } from '../../agent/src/config.js'
 import { ConfigError } from '../../agent/src/config-error.js'
-import { sizeBytes } from '../../agent/src/config-schema.js'
+import { sizeBytes } from '../../agent/src/config-values.js'
 import { openSource } from '../../agent/src/sources/open-source.js'
-import { temporaryFolder } from './kit.js'
+import { never, silent, temporaryFolder } from './kit.js'
 
 const MINIMAL = {
   device_id: 'pi-1',
@@ -24,6 +24,8 @@ async function write(config: object | string): Promise<string> {
 
 const read = async (changes: object) => readConfig(await write({ ...MINIMAL, ...changes }))
 
+const open = (config: Config) => openSource(config, { once: false, log: silent, stop: never() })
+
 describe('a configuration', () => {
   test('needs five keys; all others have defaults', async () => {
     const path = await write(MINIMAL)
@@ -33,8 +35,10 @@ describe('a configuration', () => {
       profile: expect.objectContaining({ name: 'host' }),
       bufferPath: join(path, '../pi-1.sqlite'),
       bufferBytesMax: 2 ** 30,
-      source: { type: 'system', disk: '/', root: '/' },
+      replay: null,
+      sources: [{ type: 'system', disk: '/', root: '/' }],
       intervalMs: 10_000,
+      schedule: null,
       publish: { inFlightMax: 8, batchReadingsMax: 500, batchBytesMax: 65_536, backoff: { minMs: 500, maxMs: 300_000 } },
       logLevel: 'info'
     })
@@ -51,7 +55,8 @@ describe('a configuration', () => {
       intervalMs: 250,
       bufferBytesMax: 104_857_600,
       publish: { batchBytesMax: 16_384, batchReadingsMax: 500, backoff: { minMs: 1000, maxMs: 300_000 } },
-      source: {
+      sources: [],
+      replay: {
         path: expect.stringMatching(/^\/.*\/r\.csv$/),
         delimiter: ',',
         speed: 'max',
@@ -84,7 +89,31 @@ describe('a configuration', () => {
       /there is no key publish\.backoff\.mx; did you mean "max"\?/
     ],
     ['an unknown source', { source: { type: 'cvs' } }, /there is no source\.type "cvs"; did you mean "csv"\?/],
-    ['no source type', { source: {} }, /source\.type is missing; there are: system, csv, simulated/],
+    ['no source type', { source: {} }, /source\.type is missing; there are: csv, system, simulated, iio/],
+    ['no source', { source: undefined }, /name one source, or several as sources, and not both/],
+    ['one source and several', { sources: [{ type: 'system' }] }, /name one source, or several as sources, and not both/],
+    [
+      'a misspelt key of one of several sources',
+      { source: undefined, sources: [{ type: 'system' }, { type: 'exec', comand: ['x'], command: ['x'], metrics: { load_1m: {} } }] },
+      /there is no key sources\.1\.comand; did you mean "command"\?/
+    ],
+    [
+      'a misspelt key of a mapping',
+      { source: { type: 'iio', metrics: { load_1m: { device: 'd', chanel: 'c', channel: 'c' } } } },
+      /there is no key source\.metrics\.load_1m\.chanel; did you mean "channel"\?/
+    ],
+    ['a replay among several sources', { source: undefined, sources: [{ type: 'csv' }] }, /there is no sources\.0\.type "csv"/],
+    ['an interval and a schedule', { interval: '5s', schedule: '* * * * *' }, /give an interval, or a schedule, and not both/],
+    [
+      'a Modbus device without a line',
+      { source: { type: 'modbus', metrics: { load_1m: { register: 1 } } } },
+      /name a url, or a serial line/
+    ],
+    [
+      'a topic that stands for several',
+      { source: { type: 'mqtt', url: 'mqtt://h', metrics: { load_1m: { topic: 'a/#' } } } },
+      /source\.metrics\.load_1m\.topic: must be a topic without \+ and #/
+    ],
     ['no gateway', { gateway: undefined }, /gateway is missing/],
     ['a device ID with a slash', { device_id: 'a/b' }, /device_id: must be 1 to 64 letters/],
     ['a URL of another kind', { gateway: { url: 'http://x' } }, /gateway\.url: write mqtt:\/\/HOST:PORT/],
@@ -135,9 +164,30 @@ describe('a configuration', () => {
 
   test('whose profile the source cannot fill is refused', async () => {
     const config = await read({ profile: 'rotating-machine' })
-    await expect(openSource(config, false)).rejects.toThrow(
-      /the system source gives no metric of profile rotating-machine; it gives: cpu_used/
-    )
+    await expect(open(config)).rejects.toThrow(/the system source gives no metric of profile rotating-machine; it gives: cpu_used/)
+  })
+
+  test.each([
+    [
+      'gives a metric twice',
+      { sources: [{ type: 'system' }, { type: 'thermal', metrics: { cpu_temperature: { zone: 'z' } } }] },
+      /both system and thermal give cpu_temperature/
+    ],
+    [
+      'leaves a required metric out',
+      { sources: [{ type: 'system', metrics: ['cpu_used'] }] },
+      /requires memory_used, which no source gives/
+    ],
+    ['names a metric that is not there', { sources: [{ type: 'thermal', metrics: { cpu_temp: { zone: 'z' } } }] }, /no such metric/],
+    [
+      'waits longer than the interval',
+      { sources: [{ type: 'system', timeout: '11s' }] },
+      /timeout must not be above the interval, 10000 ms/
+    ],
+    ['has a schedule that is none', { sources: [{ type: 'system' }], schedule: 'at noon' }, /schedule: "at noon" is no cron expression/]
+  ])('that %s is refused', async (_, changes, message) => {
+    await expect(open(await read({ source: undefined, ...changes }))).rejects.toThrow(message)
+    await expect(open(await read({ source: undefined, ...changes }))).rejects.toThrow(ConfigError)
   })
 })
 

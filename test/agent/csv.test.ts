@@ -44,7 +44,7 @@ async function groupsOf(text: string, changes: Partial<CsvConfig> = {}, position
 const entriesOf = async (text: string, changes: Partial<CsvConfig> = {}): Promise<SourceEntry[]> =>
   (await groupsOf(text, changes)).flatMap(group => group.entries)
 const valuesOf = (entry: SourceEntry): readonly Value[] => ('shed' in entry ? [] : entry.values)
-const timeOf = (entry: SourceEntry): number | null => ('shed' in entry ? null : entry.eventTimeMs)
+const timeOf = (entry: SourceEntry): number | null => ('eventTimeMs' in entry ? entry.eventTimeMs : null)
 
 describe('rows', () => {
   test('are readings, with a column for each metric by name or by mapping', async () => {

@@ -1,19 +1,35 @@
 /**
  * What the agent's tests share: temporary folders, configuration files, and a broker that can be told to hold, refuse or vanish.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type Batch, BUILT_IN_PROFILES, decodeBatch, decodeStatus, type Profile, parseTopic, type Status } from '@tidemark/protocol'
+import { dirname, join } from 'node:path'
+import {
+  type Batch,
+  BUILT_IN_PROFILES,
+  decodeBatch,
+  decodeStatus,
+  type Profile,
+  parseTopic,
+  profileSchema,
+  type Status,
+  type Value
+} from '@tidemark/protocol'
 import { Aedes } from 'aedes'
 import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
 import { stringify } from 'yaml'
 import { type Config, readConfig } from '../../agent/src/config.js'
+import type { LiveSource } from '../../agent/src/sources/source.js'
 import { SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
 
 export const silent = pino({ level: 'silent' })
+
+/** A signal that does not abort. */
+export function never(): AbortSignal {
+  return new AbortController().signal
+}
 
 /** A folder that is removed when the test ends. */
 export async function temporaryFolder(): Promise<string> {
@@ -191,4 +207,32 @@ export class TestBroker {
     const address = this.server.address()
     this.port = typeof address === 'object' && address !== null ? address.port : 0
   }
+}
+
+/** A folder that looks like / of a machine, with the given files. */
+export async function machine(files: Record<string, string>): Promise<string> {
+  const root = await temporaryFolder()
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true })
+    await writeFile(join(root, path), text)
+  }
+  return root
+}
+
+/** A profile with these metrics, all of them floats unless said otherwise. */
+export function profileOf(...metrics: (string | { name: string; type: 'int' | 'bool' | 'string' })[]): Profile {
+  return profileSchema.parse({
+    name: 'sensors',
+    interval: '1s',
+    metrics: metrics.map(metric => (typeof metric === 'string' ? { name: metric } : metric))
+  })
+}
+
+/** What a source measures, with its values as an object. */
+export async function measureOnce(
+  source: LiveSource,
+  signal: AbortSignal = never()
+): Promise<{ values: Record<string, Value>; problems: readonly string[] }> {
+  const { values, problems } = await source.measure(signal)
+  return { values: Object.fromEntries(values), problems }
 }

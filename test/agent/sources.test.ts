@@ -1,39 +1,19 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { HOST, ROTATING_MACHINE, type Value } from '@tidemark/protocol'
 import { describe, expect, test } from 'vitest'
+import { monotonicMs } from '../../agent/src/monotonic.js'
 import { Sampler } from '../../agent/src/sampler.js'
-import { advance, coldMachine, measure, openSimulated } from '../../agent/src/sources/simulated.js'
-import type { Source, SourceGroup } from '../../agent/src/sources/source.js'
-import { openSystem } from '../../agent/src/sources/system.js'
+import { advance, coldMachine, measure, openSimulated, SIMULATED_METRICS } from '../../agent/src/sources/simulated.js'
+import type { Measured, Source, SourceGroup } from '../../agent/src/sources/source.js'
+import { openSystem, SYSTEM_METRICS } from '../../agent/src/sources/system.js'
 import { cpuUsed, memory, temperatures } from '../../agent/src/sources/system-sensors.js'
-import { openBuffer, silent, temporaryFolder } from './kit.js'
-
-const never = () => new AbortController().signal
-
-async function firstGroup(source: Source, position: string | null = null): Promise<SourceGroup> {
-  for await (const group of source.groups(position, never())) return group
-  throw new Error('the source gave nothing')
-}
-
-const valuesOf = ({ entries: [entry] }: SourceGroup): readonly Value[] => ('shed' in entry ? [] : entry.values)
-
-/** A folder that looks like / of a Raspberry Pi, with the given files. */
-async function machine(files: Record<string, string>): Promise<string> {
-  const root = await temporaryFolder()
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(dirname(join(root, path)), { recursive: true })
-    await writeFile(join(root, path), text)
-  }
-  return root
-}
+import { machine, measureOnce, never, openBuffer, silent, temporaryFolder } from './kit.js'
 
 describe('the system source', () => {
   test('measures the machine that the tests run on, within the profile', async () => {
-    const source = openSystem({ intervalMs: 10, root: '/', disk: '/', once: true }, HOST)
-    const values = valuesOf(await firstGroup(source))
-    for (const [m, metric] of HOST.metrics.entries()) {
-      const value = values[m]
+    const { values } = await measureOnce(openSystem({ root: '/', disk: '/' }, SYSTEM_METRICS))
+    for (const metric of HOST.metrics) {
+      const value = values[metric.name]
       if (metric.required) expect(value, metric.name).not.toBeNull()
       if (value === null) continue
       expect(value, metric.name).toBeGreaterThanOrEqual(metric.min!)
@@ -64,18 +44,6 @@ describe('the system source', () => {
     expect(await memory(root)).toEqual({ used: 75, swapUsed: null })
     expect(cpuUsed({ busy: 5, total: 10 }, { busy: 5, total: 10 })).toBeNull()
     expect(cpuUsed({ busy: 5, total: 10 }, { busy: 8, total: 20 })).toBe(30)
-  })
-
-  test('gives one reading with --once, and else one each interval until it is stopped', async () => {
-    const count = async (once: boolean) => {
-      const stopping = new AbortController()
-      let groups = 0
-      for await (const _ of openSystem({ intervalMs: 10, root: '/', disk: '/', once }, HOST).groups(null, stopping.signal))
-        if (++groups === 3) stopping.abort()
-      return groups
-    }
-    expect(await count(true)).toBe(1)
-    expect(await count(false)).toBe(3)
   })
 })
 
@@ -108,15 +76,18 @@ describe('the simulated machine', () => {
   })
 
   test('goes on from its position as if it had never stopped', async () => {
-    const open = (readings: number) => openSimulated({ seed: 3, intervalMs: 10, readings, once: false }, ROTATING_MACHINE)
-    const whole: SourceGroup[] = []
-    for await (const group of open(5).groups(null, never())) whole.push(group)
+    const play = async (position: string | null) => {
+      const source = openSimulated({ seed: 3, intervalMs: 10, readings: 5 }, SIMULATED_METRICS)
+      const measured: Measured[] = []
+      if (position !== null && source.resume!(position) === false) return measured
+      do measured.push(await source.measure(never()))
+      while (measured.at(-1)!.isLast === false)
+      return measured
+    }
+    const whole = await play(null)
     expect(whole).toHaveLength(5)
-    const rest: SourceGroup[] = []
-    for await (const group of open(5).groups(whole[1].position, never())) rest.push(group)
-    expect(rest).toEqual(whole.slice(2))
-    for await (const group of open(5).groups(whole[4].position, never())) rest.push(group)
-    expect(rest).toHaveLength(3)
+    expect(await play(whole[1].position!)).toEqual(whole.slice(2))
+    expect(await play(whole[4].position!)).toEqual([])
   })
 })
 
@@ -131,8 +102,8 @@ describe('the sampler', () => {
     }
   }
 
-  const reading = (values: readonly Value[], eventTimeMs: number | null = null): SourceGroup => ({
-    entries: [{ eventTimeMs, values }],
+  const reading = (values: readonly Value[], eventTimeMs?: number): SourceGroup => ({
+    entries: [eventTimeMs === undefined ? { measuredMs: monotonicMs(), values } : { eventTimeMs, values }],
     position: null,
     nulledValues: 0,
     problems: []

@@ -10,6 +10,7 @@ import type { Profile } from '@tidemark/protocol'
 import { CsvError, type Info, type Options, parse } from 'csv-parse'
 import { ConfigError } from '../config-error.js'
 import { READINGS_PER_COMMIT_MAX, ROW_BYTES_MAX, UNREADABLE_ROWS_AT_START_MAX } from '../limits.js'
+import { monotonicMs } from '../monotonic.js'
 import { didYouMean } from '../nearest.js'
 import { RowCollector } from './csv-rows.js'
 import { timeReader } from './csv-time.js'
@@ -82,7 +83,7 @@ async function* replay(
       const text = record[layout.time] ?? ''
       const eventTimeMs = readTime(text)
       const dueMs = due === null ? 0 : due(eventTimeMs)
-      if (due !== null && dueMs > performance.now()) {
+      if (due !== null && dueMs > monotonicMs()) {
         if (collector.size > 0) yield take()
         if (!(await waitUntil(dueMs, signal))) return
       }
@@ -105,7 +106,7 @@ async function* replay(
 
 /** When each row is due on the monotonic clock. A step back in the recording takes no time. */
 function replayClock(speed: number): (eventTimeMs: number | null) => number {
-  let dueMs = performance.now()
+  let dueMs = monotonicMs()
   let lastMs: number | null = null
   return eventTimeMs => {
     if (eventTimeMs === null) return dueMs

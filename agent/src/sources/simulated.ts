@@ -3,9 +3,8 @@
  * Reading n is a function of the seed, the interval and n; the state that carries over is the position, so a restart goes on where
  * it was.
  */
-import type { Profile, Value } from '@tidemark/protocol'
-import { moments } from './pace.js'
-import type { Source, SourceGroup } from './source.js'
+import type { Value } from '@tidemark/protocol'
+import type { LiveSource, Measured } from './source.js'
 
 /** Which machine, and how often it is looked at. */
 export interface Machine {
@@ -16,8 +15,6 @@ export interface Machine {
 export interface SimulatedConfig extends Machine {
   /** End after so many readings; null: never. */
   readonly readings: number | null
-  /** End after the first reading of this run. */
-  readonly once: boolean
 }
 
 /** What carries over from one reading to the next. */
@@ -53,20 +50,24 @@ const SHIFT_S = 8 * 3600
 const BEARING_LIFE_H = 4000
 const SERVICE_EVERY_H = 500
 
-export function openSimulated(config: SimulatedConfig, profile: Profile): Source {
-  return { live: true, key: `simulated:${config.seed}`, groups: (position, signal) => run(config, profile, position, signal) }
-}
-
-async function* run(config: SimulatedConfig, profile: Profile, stored: string | null, signal: AbortSignal): AsyncGenerator<SourceGroup> {
-  let state: MachineState = stored === null ? coldMachine(config.seed) : JSON.parse(stored)
+/** @param metrics those that it is to give */
+export function openSimulated(config: SimulatedConfig, metrics: readonly string[]): LiveSource {
+  let state = coldMachine(config.seed)
   const isOver = () => config.readings !== null && state.n >= config.readings
-  if (isOver()) return
-  for await (const _ of moments(config.intervalMs, signal)) {
-    const measured = measure(state, config)
-    const values = profile.metrics.map(metric => measured[metric.name] ?? null)
-    state = advance(state, config)
-    yield { entries: [{ eventTimeMs: null, values }], position: JSON.stringify(state), nulledValues: 0, problems: [] }
-    if (config.once || isOver()) return
+  return {
+    key: `simulated:${config.seed}`,
+    metrics,
+    resume(position) {
+      state = JSON.parse(position)
+      return !isOver()
+    },
+    async measure() {
+      const measured = measure(state, config)
+      state = advance(state, config)
+      const values = new Map(metrics.map(name => [name, measured[name]]))
+      return { values, problems: [], position: JSON.stringify(state), isLast: isOver() } satisfies Measured
+    },
+    close: async () => {}
   }
 }
 

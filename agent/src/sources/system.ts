@@ -1,19 +1,17 @@
 /**
  * Measures the machine it runs on: processor, memory, load, disk, temperatures. What the machine does not tell is null.
  */
-import type { Profile, Value } from '@tidemark/protocol'
-import { moments, waitUntil } from './pace.js'
-import type { Source, SourceGroup } from './source.js'
-import { cpuTimes, cpuUsed, diskUsed, loadAverage, memory, temperatures, uptimeSeconds } from './system-sensors.js'
+import type { Value } from '@tidemark/protocol'
+import { monotonicMs } from '../monotonic.js'
+import { waitUntil } from './pace.js'
+import type { LiveSource, Measured } from './source.js'
+import { type CpuTimes, cpuTimes, cpuUsed, diskUsed, loadAverage, memory, temperatures, uptimeSeconds } from './system-sensors.js'
 
 export interface SystemConfig {
-  readonly intervalMs: number
   /** The folder that holds proc/ and sys/; `/` on a real machine. */
   readonly root: string
   /** A path on the file system whose use is measured. */
   readonly disk: string
-  /** End after the first reading. */
-  readonly once: boolean
 }
 
 /** The metrics that this source can give. */
@@ -31,21 +29,24 @@ export const SYSTEM_METRICS: readonly string[] = [
 /** The use of the processor is measured over the time since the last reading; before the first one, over this, in ms. */
 const FIRST_CPU_MS = 250
 
-export function openSystem(config: SystemConfig, profile: Profile): Source {
-  return { live: true, key: 'system', groups: (_, signal) => sample(config, profile, signal) }
-}
-
-async function* sample(config: SystemConfig, profile: Profile, signal: AbortSignal): AsyncGenerator<SourceGroup> {
-  let before = await cpuTimes(config.root)
-  if (!(await waitUntil(performance.now() + FIRST_CPU_MS, signal))) return
-  for await (const _ of moments(config.intervalMs, signal)) {
-    const now = await cpuTimes(config.root)
-    const measured = await measure(config)
-    measured.set('cpu_used', cpuUsed(before, now))
-    before = now
-    const values = profile.metrics.map(metric => measured.get(metric.name) ?? null)
-    yield { entries: [{ eventTimeMs: null, values }], position: null, nulledValues: 0, problems: [] }
-    if (config.once) return
+/** @param metrics those that it is to give */
+export function openSystem(config: SystemConfig, metrics: readonly string[]): LiveSource {
+  let before: CpuTimes | null = null
+  return {
+    key: 'system',
+    metrics,
+    async measure(signal) {
+      if (before === null) {
+        before = await cpuTimes(config.root)
+        await waitUntil(monotonicMs() + FIRST_CPU_MS, signal)
+      }
+      const now = await cpuTimes(config.root)
+      const values = await measure(config)
+      values.set('cpu_used', cpuUsed(before, now))
+      before = now
+      return { values, problems: [] } satisfies Measured
+    },
+    close: async () => {}
   }
 }
 
