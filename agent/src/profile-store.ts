@@ -8,24 +8,40 @@ export class ProfileStore {
 
   constructor(private readonly database: Database) {}
 
-  /** The ID of a profile; `commit` is given what stores it where it is new. */
-  idOf(profile: Profile, commit: (insert: () => void) => void): number {
+  /** In a commit: the ID of a profile, which is stored where it is new. */
+  idOf(profile: Profile): number {
     const known = this.ids.get(profile)
     if (known !== undefined) return known
     const digest = profileDigest(profile)
     const insert = this.database.prepare('INSERT INTO profiles (digest, profile) VALUES (?, ?) ON CONFLICT DO NOTHING')
-    commit(() => insert.run(digest, JSON.stringify(profile)))
+    insert.run(digest, JSON.stringify(profile))
     const id = this.database.prepare<[string], number>('SELECT id FROM profiles WHERE digest = ?').pluck().get(digest)!
     this.ids.set(profile, id)
     return id
   }
 
-  byId(id: number): Profile {
+  /** A commit failed: what it stored is not there. */
+  forget(): void {
+    this.ids.clear()
+  }
+
+  /** null where it is not there, or damaged. */
+  byId(id: number): Profile | null {
     const known = this.profiles.get(id)
     if (known !== undefined) return known
-    const text = this.database.prepare<[number], string>('SELECT profile FROM profiles WHERE id = ?').pluck().get(id)!
-    const profile = profileSchema.parse(JSON.parse(text))
-    this.profiles.set(id, profile)
-    return profile
+    const text = this.database.prepare<[number], string>('SELECT profile FROM profiles WHERE id = ?').pluck().get(id)
+    if (text === undefined) return null
+    const parsed = profileSchema.safeParse(jsonOf(text))
+    if (!parsed.success) return null
+    this.profiles.set(id, parsed.data)
+    return parsed.data
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
   }
 }

@@ -11,7 +11,7 @@ import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
 import { stringify } from 'yaml'
 import { type Config, readConfig } from '../../agent/src/config.js'
-import { SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
+import { type BufferOptions, SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
 
 export const silent = pino({ level: 'silent' })
 
@@ -66,7 +66,7 @@ export async function replayConfigRead(folder: string, rows: number, url: string
 let epochs = 0
 
 /** A buffer whose epochs are 1, 2, 3, … over all buffers of a test file. */
-export function openBuffer(path: string, changes: { deviceId?: string; machineId?: string; bytesMax?: number } = {}): SqliteBuffer {
+export function openBuffer(path: string, changes: Partial<BufferOptions> = {}): SqliteBuffer {
   return new SqliteBuffer({
     path,
     deviceId: 'pump-7',
@@ -78,6 +78,11 @@ export function openBuffer(path: string, changes: { deviceId?: string; machineId
       return bytes
     },
     wallMs: () => 0,
+    monotonicMs: () => performance.now(),
+    whenFull: 'drop-newest',
+    ringBytesMax: 2 ** 20,
+    isLive: false,
+    reserveReadings: 0,
     ...changes
   })
 }
