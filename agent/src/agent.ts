@@ -1,18 +1,17 @@
 /** Puts the parts together and runs them: lock, buffer, source, sampler, publisher. */
-import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import { isDamage } from './buffer-error.js'
 import { lockBuffer } from './buffer-lock.js'
 import { openBuffer } from './buffer-opening.js'
+import { bufferOptionsOf } from './buffer-options.js'
 import { type Config, withoutSecrets } from './config.js'
-import { RESERVE_MS, RESERVE_READINGS_MAX, RESERVE_READINGS_MIN, SALVAGES_MAX } from './limits.js'
+import { SALVAGES_MAX } from './limits.js'
 import { Publisher } from './publisher.js'
 import { RemoteConfig, type RemoteSettings } from './remote-config.js'
 import { Sampler } from './sampler.js'
 import { openSource } from './sources/open-source.js'
 import type { Source } from './sources/source.js'
-import type { BufferOptions, SqliteBuffer } from './sqlite-buffer.js'
+import type { SqliteBuffer } from './sqlite-buffer.js'
 import { Upkeep } from './upkeep.js'
 
 export interface RunOptions {
@@ -47,23 +46,6 @@ export async function runAgent(config: Config, options: RunOptions): Promise<voi
     }
   } finally {
     unlock()
-  }
-}
-
-async function bufferOptionsOf({ bufferPath, deviceId, buffer, intervalMs }: Config, isLive: boolean): Promise<BufferOptions> {
-  const reserved = Math.min(RESERVE_READINGS_MAX, Math.max(RESERVE_READINGS_MIN, Math.ceil(RESERVE_MS / intervalMs)))
-  return {
-    path: bufferPath,
-    deviceId,
-    machineId: await machineId(),
-    bytesMax: buffer.bytesMax,
-    whenFull: buffer.whenFull,
-    ringBytesMax: buffer.ringBytesMax,
-    isLive,
-    reserveReadings: buffer.durability === 'spill' ? reserved : 0,
-    randomBytes: () => randomBytes(7),
-    wallMs: () => Date.now(),
-    monotonicMs: () => performance.now()
   }
 }
 
@@ -165,13 +147,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
-}
-
-/** What tells this machine from a copy of its disk; empty where the system has no such file (machine-id(5)). */
-async function machineId(): Promise<string> {
-  try {
-    return (await readFile('/etc/machine-id', 'utf8')).trim()
-  } catch {
-    return ''
-  }
 }

@@ -46,7 +46,7 @@ function damageSeen(path: string, deviceId: string): string | null {
   if (bytes > CHECKED_AT_START_BYTES_MAX) return null
   const file = new DamagedFile(path)
   try {
-    return file.problems()[0] ?? null
+    return file.problems(readMark(path, deviceId))[0] ?? null
   } finally {
     file.close()
   }

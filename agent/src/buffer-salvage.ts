@@ -6,13 +6,14 @@
  * not kept, since under another event ID it could be archived twice.
  */
 import { existsSync, renameSync, rmSync } from 'node:fs'
-import { epochFromBytes } from '@tidemark/protocol'
+import { epochFromBytes, type Profile, profileDigest } from '@tidemark/protocol'
 import { type BufferFileOptions, openBufferFile } from './buffer-file.js'
 import { type Marked, markPath, readMark } from './buffer-mark.js'
 import { type BufferState, type ChunkRow, insertChunk, REPLACE_STATE, SELECT_STATE, type TombstoneRow } from './buffer-schema.js'
 import { type EpochRange, seqRanges } from './core/epochs.js'
 import { DamagedFile } from './damaged-file.js'
 import { CHUNK_OVERHEAD_BYTES, DAMAGED_KEPT_MAX } from './limits.js'
+import { type ProfileRow, profileOf } from './profile-store.js'
 import type { Database } from './sqlite.js'
 import { TombstoneStore } from './tombstone-store.js'
 
@@ -20,7 +21,7 @@ export interface SalvageReport {
   readonly kept_readings: number
   /** Readings that are declared as damaged, at most: some of them may have been acked. */
   readonly declared_readings: number
-  /** Chunks that can be read, but whose epoch is not known. */
+  /** Chunks that can be read, but whose epoch or profile is not known. */
   readonly unidentified_chunks: number
   /** Where the damaged file is now. */
   readonly aside: string
@@ -31,17 +32,23 @@ export function salvageText({ kept_readings, declared_readings, aside }: Salvage
   return `the buffer was damaged: ${kept_readings} readings were kept, at most ${declared_readings} are declared as shed (damaged); see ${aside}`
 }
 
+export interface SalvageOptions extends BufferFileOptions {
+  /** Taken for that of held readings where their own is damaged, if its digest is the same. */
+  readonly profile: Profile
+}
+
 /** What could be read of a damaged buffer. */
 interface Remains {
   readonly state: BufferState | null
   readonly epochs: readonly EpochRange[]
-  readonly profiles: readonly { readonly id: number; readonly digest: string; readonly profile: string }[]
-  readonly tombstones: readonly TombstoneRow[]
+  readonly profiles: readonly ProfileRow[]
+  /** null where some cannot be read. */
+  readonly tombstones: readonly TombstoneRow[] | null
   readonly chunks: readonly ChunkRow[]
 }
 
 /** Salvages the buffer at `path`, which nobody may have open. Throws where the disk cannot be written. */
-export function salvageBuffer(options: BufferFileOptions): SalvageReport {
+export function salvageBuffer(options: SalvageOptions): SalvageReport {
   const { path } = options
   const mark = readMark(path, options.deviceId)
   const aside = moveAside(path)
@@ -61,12 +68,16 @@ function rebuild(
   remains: Remains,
   mark: Marked | null,
   aside: string,
-  { deviceId, machineId, randomBytes }: BufferFileOptions
+  { deviceId, machineId, randomBytes, profile: configured }: SalvageOptions
 ): SalvageReport {
   const { state } = remains
   const epochs = knownEpochs(remains.epochs, mark)
-  const isKnown = ({ firstPosition }: ChunkRow) => epochs.length > 0 && firstPosition > epochs[0].base
+  const profiles = soundProfiles(remains.profiles, configured)
+  const isKnown = ({ firstPosition, profile }: ChunkRow) =>
+    epochs.length > 0 && firstPosition > epochs[0].base && profiles.some(({ id }) => id === profile)
   const settled = Math.max(state?.settledPosition ?? 0, epochs[0]?.base ?? 0)
+  // What lost tombstones said is said anew of all seqs: that one is shed does not take back that it was seen.
+  const declaredFrom = remains.tombstones === null ? (epochs[0]?.base ?? 0) + 1 : settled + 1
   const chunks = remains.chunks.filter(chunk => isKnown(chunk) && chunk.lastPosition > settled)
   const ends = [
     state?.nextPosition ?? 1,
@@ -75,7 +86,7 @@ function rebuild(
     (chunks.at(-1)?.lastPosition ?? 0) + 1
   ]
   const nextPosition = Math.max(...ends)
-  const lost = epochs.length === 0 ? [] : gaps(chunks, settled + 1, nextPosition - 1)
+  const lost = epochs.length === 0 ? [] : gaps(chunks, declaredFrom, nextPosition - 1)
   const held = chunks.reduce((sum, chunk) => sum + chunk.readings, 0)
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.length + CHUNK_OVERHEAD_BYTES, 0)
   const ended = epochs.map((range, i) =>
@@ -102,8 +113,7 @@ function rebuild(
     salvage: salvageText(report)
   }
   database.transaction(() => {
-    for (const { id, digest, profile } of remains.profiles)
-      database.prepare('INSERT INTO profiles VALUES (?, ?, ?)').run(id, digest, profile)
+    for (const { id, digest, profile } of profiles) database.prepare('INSERT INTO profiles VALUES (?, ?, ?)').run(id, digest, profile)
     database.exec('DELETE FROM epochs')
     for (const { epoch, base, highestSeq } of [
       ...ended,
@@ -112,7 +122,7 @@ function rebuild(
       database.prepare('INSERT INTO epochs VALUES (?, ?, ?)').run(epoch, base, highestSeq)
     for (const chunk of chunks) insertChunk(database).run(chunk)
     const tombstones = new TombstoneStore(database)
-    for (const { epoch, firstSeq, lastSeq, keepEvery, reason } of remains.tombstones)
+    for (const { epoch, firstSeq, lastSeq, keepEvery, reason } of remains.tombstones ?? [])
       if (ended.some(range => range.epoch === epoch)) tombstones.insert({ epoch, firstSeq, lastSeq }, reason, keepEvery)
     for (const { first, last } of lost) tombstones.extend(seqRanges(ended, first, last), 'damaged')
     database.prepare<[BufferState]>(REPLACE_STATE).run(rebuilt)
@@ -120,10 +130,18 @@ function rebuild(
   return report
 }
 
+/** Those that are what their digest says; a damaged one is replaced where the configured one has its digest. */
+function soundProfiles(profiles: Remains['profiles'], configured: Profile): Remains['profiles'] {
+  return profiles.flatMap(row => {
+    if (profileOf(row) !== null) return [row]
+    return row.digest === profileDigest(configured) ? [{ ...row, profile: JSON.stringify(configured) }] : []
+  })
+}
+
 /** The epochs that can be read, and the one that the mark knows. */
 function knownEpochs(epochs: readonly EpochRange[], mark: Marked | null): readonly EpochRange[] {
   if (mark === null || epochs.some(({ epoch }) => epoch === mark.epoch)) return epochs
-  const older = epochs.filter(({ base }) => base < mark.base || (base === mark.base && mark.base > 0))
+  const older = epochs.filter(({ base }) => base < mark.base)
   const newest = older.at(-1)
   const ended = newest === undefined ? [] : [...older.slice(0, -1), { ...newest, highestSeq: newest.highestSeq ?? mark.base - newest.base }]
   return [...ended, { epoch: mark.epoch, base: mark.base, highestSeq: null }]

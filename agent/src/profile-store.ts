@@ -1,6 +1,19 @@
 import { type Profile, profileDigest, profileSchema } from '@tidemark/protocol'
 import type { Database } from './sqlite.js'
 
+export interface ProfileRow {
+  readonly id: number
+  readonly digest: string
+  /** JSON. */
+  readonly profile: string
+}
+
+/** The profile of a row; null where that is damaged. */
+export function profileOf({ digest, profile }: Omit<ProfileRow, 'id'>): Profile | null {
+  const parsed = profileSchema.safeParse(jsonOf(profile))
+  return parsed.success && profileDigest(parsed.data) === digest ? parsed.data : null
+}
+
 /** The profiles that readings in the buffer were sampled with; a changed configuration must not change what is held. */
 export class ProfileStore {
   private readonly profiles = new Map<number, Profile>()
@@ -29,12 +42,10 @@ export class ProfileStore {
   byId(id: number): Profile | null {
     const known = this.profiles.get(id)
     if (known !== undefined) return known
-    const text = this.database.prepare<[number], string>('SELECT profile FROM profiles WHERE id = ?').pluck().get(id)
-    if (text === undefined) return null
-    const parsed = profileSchema.safeParse(jsonOf(text))
-    if (!parsed.success) return null
-    this.profiles.set(id, parsed.data)
-    return parsed.data
+    const row = this.database.prepare<[number], ProfileRow>('SELECT id, digest, profile FROM profiles WHERE id = ?').get(id)
+    const profile = row === undefined ? null : profileOf(row)
+    if (profile !== null) this.profiles.set(id, profile)
+    return profile
   }
 }
 

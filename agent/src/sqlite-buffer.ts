@@ -10,7 +10,7 @@
  * - What may be in flight is never shed.
  * It neither talks to a gateway nor reads a clock.
  */
-import { epochFromBytes } from '@tidemark/protocol'
+import { epochFromBytes, type Profile } from '@tidemark/protocol'
 import type { BufferWriteError } from './buffer-error.js'
 import { type BatchFacts, BufferLedger } from './buffer-ledger.js'
 import { readMark } from './buffer-mark.js'
@@ -36,6 +36,8 @@ export interface BufferOptions extends Pick<BufferConfig, 'bytesMax' | 'whenFull
   readonly deviceId: string
   /** Empty where the machine has none. */
   readonly machineId: string
+  /** Of new readings. */
+  readonly profile: Profile
   /** Whether the source is live: its readings cannot wait for the disk. */
   readonly isLive: boolean
   /** Seqs that are reserved in one commit, with durability `spill`; 0: `strict`. */

@@ -5,7 +5,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Batch, BUILT_IN_PROFILES, decodeBatch, decodeStatus, type Profile, parseTopic, type Status } from '@tidemark/protocol'
+import {
+  type Batch,
+  BUILT_IN_PROFILES,
+  decodeBatch,
+  decodeStatus,
+  type Profile,
+  parseTopic,
+  type Status,
+  WATER_LOOP
+} from '@tidemark/protocol'
 import { Aedes } from 'aedes'
 import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
@@ -82,6 +91,7 @@ export function openBuffer(path: string, changes: Partial<BufferOptions> = {}): 
     whenFull: 'drop-newest',
     ringBytesMax: 2 ** 20,
     isLive: false,
+    profile: WATER_LOOP,
     reserveReadings: 0,
     ...changes
   })

@@ -121,6 +121,7 @@ class Pair {
       whenFull: 'drop-newest',
       ringBytesMax: 1_000_000,
       isLive: false,
+      profile: PROFILE,
       reserveReadings: 0,
       monotonicMs: () => 0,
       randomBytes: () => Uint8Array.of(0, 0, 0, 0, 0, 0, ++this.epochs),
