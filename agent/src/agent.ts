@@ -1,14 +1,18 @@
 /** Puts the parts together and runs them: lock, buffer, source, sampler, publisher. */
-import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import type { Logger } from 'pino'
+import { isDamage } from './buffer-error.js'
 import { lockBuffer } from './buffer-lock.js'
+import { openBuffer } from './buffer-opening.js'
+import { bufferOptionsOf } from './buffer-options.js'
 import { type Config, withoutSecrets } from './config.js'
-import { MqttPublisher } from './mqtt-publisher.js'
+import { SALVAGES_MAX } from './limits.js'
+import { Publisher } from './publisher.js'
+import { RemoteConfig, type RemoteSettings } from './remote-config.js'
 import { Sampler } from './sampler.js'
 import { openSource } from './sources/open-source.js'
 import type { Source } from './sources/source.js'
-import { SqliteBuffer } from './sqlite-buffer.js'
+import type { SqliteBuffer } from './sqlite-buffer.js'
+import { Upkeep } from './upkeep.js'
 
 export interface RunOptions {
   /** Drain when the source ends, declare the end of the stream, and return. */
@@ -25,21 +29,26 @@ export interface RunOptions {
  */
 export async function runAgent(config: Config, options: RunOptions): Promise<void> {
   const { once, log, signal } = options
-  const source = await openSource(config, { once, log, stop: signal })
+  let source = await openSource(config, { once, log, stop: signal })
+  const reopen = async (intervalMs: number) => {
+    await source.close?.()
+    source = await openSource({ ...config, intervalMs }, { once, log, stop: signal })
+    return source
+  }
   const unlock = lockBuffer(config.bufferPath)
   try {
-    const buffer = new SqliteBuffer({
-      path: config.bufferPath,
-      deviceId: config.deviceId,
-      machineId: await machineId(),
-      bytesMax: config.bufferBytesMax,
-      randomBytes: () => randomBytes(7),
-      wallMs: () => Date.now()
-    })
-    try {
-      await runParts(config, source, buffer, options)
-    } finally {
-      buffer.close()
+    const bufferOptions = await bufferOptionsOf(config, source.live)
+    for (let salvages = 0, isDamaged = false; ; salvages++) {
+      const buffer = openBuffer(bufferOptions, options.log, isDamaged)
+      try {
+        await new Agent(config, { source, reopen }, buffer, options).run()
+        return
+      } catch (error) {
+        if (!isDamage(error) || salvages >= SALVAGES_MAX) throw error
+        isDamaged = true
+      } finally {
+        buffer.close()
+      }
     }
   } finally {
     unlock()
@@ -47,37 +56,103 @@ export async function runAgent(config: Config, options: RunOptions): Promise<voi
   }
 }
 
-async function runParts(
-  config: Config,
-  source: Source,
-  buffer: SqliteBuffer,
-  { once, agentVersion, log, signal }: RunOptions
-): Promise<void> {
-  const failure = new AbortController()
-  const stop = AbortSignal.any([signal, failure.signal])
-  const publisher = new MqttPublisher({
-    config,
-    buffer,
-    log,
-    agentVersion,
-    random: Math.random,
-    freed: () => sampler.freed(),
-    failed: error => failure.abort(error)
-  })
-  const sampler = new Sampler({ source, profile: config.profile, buffer, log, committed: () => publisher.wake() })
-  const { epoch, state } = buffer
-  log.info({ epoch, buffered: state.held, gateway: withoutSecrets(config.gatewayUrl) }, 'agent started')
-  publisher.start()
-  try {
-    const ended = await sampler.run(stop)
-    if (ended) log.info({ sampled: buffer.facts().highestSampledSeq, buffered: buffer.state.held }, 'the source has ended')
-    if (ended && once) await Promise.race([publisher.endStream(), aborted(stop)])
-    else await aborted(stop)
-  } finally {
-    await publisher.stop()
+/** What is sampled, and how it is opened anew with another interval; `reopen` closes what was open. */
+interface Sampling {
+  readonly source: Source
+  reopen(intervalMs: number): Promise<Source>
+}
+
+/** One run over an open buffer. */
+class Agent {
+  private readonly failure = new AbortController()
+  private readonly publisher: Publisher
+  private readonly upkeep: Upkeep
+  private readonly remote: RemoteConfig
+  private sampler: Sampler | null = null
+  /** Ends the sampler's run when it is to go on otherwise. */
+  private restart = new AbortController()
+  private intervalMs: number
+  private problem: string | null = null
+
+  constructor(
+    private readonly config: Config,
+    private readonly sampling: Sampling,
+    private readonly buffer: SqliteBuffer,
+    private readonly options: RunOptions
+  ) {
+    const { log, agentVersion } = options
+    const failed = (error: unknown) => this.failure.abort(error)
+    this.intervalMs = config.intervalMs
+    this.remote = new RemoteConfig(config, log, {
+      apply: settings => this.apply(settings),
+      answered: () => this.publisher.announce()
+    })
+    this.publisher = new Publisher({
+      config,
+      buffer,
+      log,
+      agentVersion,
+      random: Math.random,
+      self: () => ({ epoch: buffer.epoch, config: this.remote.answer, problem: this.problem }),
+      freed: () => this.sampler?.freed(),
+      configured: payload => this.remote.receive(payload),
+      failed
+    })
+    this.upkeep = new Upkeep(buffer, config.buffer, log, {
+      changed: () => this.publisher.wake(),
+      problem: problem => {
+        this.problem = problem
+        this.publisher.announce()
+      },
+      failed
+    })
   }
-  if (failure.signal.aborted) throw failure.signal.reason
-  log.info({ sampled: buffer.facts().highestSampledSeq, buffered: buffer.state.held }, 'agent stopped')
+
+  async run(): Promise<void> {
+    const { buffer, config, failure } = this
+    const { log, once, signal } = this.options
+    const stop = AbortSignal.any([signal, failure.signal])
+    const { epoch, state } = buffer
+    if (buffer.wasDamaged)
+      log.warn({ epoch }, 'the buffer has lost commits, perhaps with its -wal file: they are declared as shed (damaged)')
+    log.info({ epoch, buffered: state.held, gateway: config.gateway.mqttUrls.map(withoutSecrets).join(' ') }, 'agent started')
+    this.publisher.start()
+    this.upkeep.start()
+    try {
+      const ended = await this.sample(stop)
+      if (ended) log.info({ sampled: buffer.facts().highestSampledSeq, buffered: buffer.state.held }, 'the source has ended')
+      if (ended && once) await Promise.race([this.publisher.endStream(), aborted(stop)])
+      else await aborted(stop)
+    } finally {
+      this.upkeep.stop()
+      await this.publisher.stop()
+    }
+    if (failure.signal.aborted) throw failure.signal.reason
+    log.info({ sampled: buffer.facts().highestSampledSeq, buffered: buffer.state.held }, 'agent stopped')
+  }
+
+  /** Samples until the source ends (true) or `stop` aborts (false). A new interval opens the source anew, where it was. */
+  private async sample(stop: AbortSignal): Promise<boolean> {
+    const { buffer, config } = this
+    const { log } = this.options
+    let { source } = this.sampling
+    for (;;) {
+      this.restart = new AbortController()
+      this.sampler = new Sampler({ source, profile: config.profile, buffer, log, committed: () => this.publisher.wake() })
+      const ended = await this.sampler.run(AbortSignal.any([stop, this.restart.signal]))
+      if (ended || stop.aborted) return ended
+      source = await this.sampling.reopen(this.intervalMs)
+    }
+  }
+
+  private apply({ intervalMs, commitIntervalMs, maxRate }: RemoteSettings): void {
+    this.publisher.setRate('configured', maxRate)
+    this.publisher.wake()
+    this.upkeep.setCommitInterval(commitIntervalMs)
+    if (intervalMs === this.intervalMs) return
+    this.intervalMs = intervalMs
+    this.restart.abort()
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
@@ -85,13 +160,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
-}
-
-/** What tells this machine from a copy of its disk; empty where the system has no such file (machine-id(5)). */
-async function machineId(): Promise<string> {
-  try {
-    return (await readFile('/etc/machine-id', 'utf8')).trim()
-  } catch {
-    return ''
-  }
 }

@@ -3,10 +3,11 @@
  * that is sent again is encoded again.
  */
 import { encodeBatch, type Profile } from '@tidemark/protocol'
+import type { BatchFacts } from './buffer-ledger.js'
+import type { ReadResult } from './buffer-store.js'
 import { type ReadingColumns, sliceReadings } from './chunk.js'
 import { BatchSizer, readingsThatFit } from './core/batch-size.js'
 import type { Span } from './core/in-flight.js'
-import type { BatchFacts, SqliteBuffer } from './sqlite-buffer.js'
 import type { CarriedTombstone, DueTombstones } from './tombstone-store.js'
 
 export interface BuiltBatch {
@@ -20,7 +21,15 @@ export interface BuiltBatch {
 }
 
 /** What batches are made from. */
-export type BatchSource = Pick<SqliteBuffer, 'readAfter' | 'facts' | 'factsOfEpoch' | 'tombstonesFor'>
+export interface BatchSource {
+  /** Up to `readingsMax` readings behind a position, of one epoch and one profile; null where there is none. */
+  readAfter(position: number, readingsMax: number, lastPosition?: number): ReadResult | null
+  /** What a header says of the buffer; for the epoch of a position, or the current one. */
+  facts(position?: number): BatchFacts
+  factsOfEpoch(epoch: number): BatchFacts
+  /** Tombstones that a batch of the epoch up to a seq must carry, and the first seq of those that find no room in it. */
+  tombstonesFor(epoch: number, lastSeq: number): DueTombstones
+}
 
 export class BatchBuilder {
   private readonly sizer: BatchSizer
@@ -34,16 +43,23 @@ export class BatchBuilder {
     this.sizer = new BatchSizer(readingsMax, bytesMax)
   }
 
-  /** The next batch behind a position; null where nothing is held there, a span where what is there is damaged. */
-  next(after: number): BuiltBatch | { readonly damaged: Span } | null {
-    const read = this.buffer.readAfter(after, this.sizer.next())
+  /**
+   * The next batch behind a position; null where nothing is held there, a span where what is there is damaged.
+   * @param readingsMax, bytesMax tighter bounds than usual, for now
+   */
+  next(
+    after: number,
+    readingsMax = Number.POSITIVE_INFINITY,
+    bytesMax = Number.POSITIVE_INFINITY
+  ): BuiltBatch | { readonly damaged: Span } | null {
+    const read = this.buffer.readAfter(after, Math.min(readingsMax, this.sizer.next(bytesMax)))
     if (read === null) return null
     if (read.kind === 'damaged') return { damaged: read.span }
     let readings = read.readings
     readings = sliceReadings(readings, 0, readingsThatFit(readings.profile, readings.columns, readings.positions.length))
     for (;;) {
       const batch = this.encode(after, readings)
-      const fewer = this.sizer.judge(readings.positions.length, batch.payload.length)
+      const fewer = this.sizer.judge(readings.positions.length, batch.payload.length, bytesMax)
       if (fewer === null) return batch
       readings = sliceReadings(readings, 0, fewer)
     }

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import type { Database, Statement } from './sqlite.js'
 
 /**
@@ -7,7 +8,7 @@ import type { Database, Statement } from './sqlite.js'
  * Positions 1, 2, 3, … number the readings of the buffer through all its epochs and are never reused. An epoch covers the
  * positions behind its base, up to the base of the next; seq = position - base.
  */
-export const BUFFER_SCHEMA_VERSION = 1
+export const BUFFER_SCHEMA_VERSION = 2
 
 export const BUFFER_SCHEMA = `
   CREATE TABLE IF NOT EXISTS state (
@@ -17,6 +18,7 @@ export const BUFFER_SCHEMA = `
     next_position INTEGER NOT NULL,
     settled_position INTEGER NOT NULL,    -- everything up to it is acked or shed
     published_position INTEGER NOT NULL,  -- nothing behind it was ever published
+    reserved_position INTEGER NOT NULL,   -- nothing behind it was ever given away; what lies between next_position and it may have been
     held INTEGER NOT NULL,                -- readings in chunks behind settled_position
     bytes INTEGER NOT NULL,               -- of chunks, with their overhead
     event_time_ms INTEGER,                -- last event time given to a live reading in this epoch
@@ -27,7 +29,8 @@ export const BUFFER_SCHEMA = `
     nulled_values INTEGER NOT NULL,       -- values that could not be read and became null
     last_acked_ms INTEGER,
     last_error TEXT,
-    last_error_ms INTEGER
+    last_error_ms INTEGER,
+    salvage TEXT                          -- what the last salvage kept and lost
   ) STRICT;
   CREATE TABLE IF NOT EXISTS epochs (
     epoch INTEGER PRIMARY KEY,
@@ -45,7 +48,8 @@ export const BUFFER_SCHEMA = `
     readings INTEGER NOT NULL,
     profile INTEGER NOT NULL REFERENCES profiles,
     stored_ms INTEGER NOT NULL,           -- Unix ms
-    payload BLOB NOT NULL                 -- chunk.ts
+    payload BLOB NOT NULL,                -- chunk.ts
+    crc INTEGER NOT NULL                  -- chunkCrc: SQLite itself does not notice a flipped bit
   ) STRICT;
   CREATE TABLE IF NOT EXISTS tombstones (
     id INTEGER PRIMARY KEY,
@@ -65,6 +69,7 @@ export interface BufferState {
   readonly nextPosition: number
   readonly settledPosition: number
   readonly publishedPosition: number
+  readonly reservedPosition: number
   readonly held: number
   readonly bytes: number
   readonly eventTimeMs: number | null
@@ -76,6 +81,7 @@ export interface BufferState {
   readonly lastAckedMs: number | null
   readonly lastError: string | null
   readonly lastErrorMs: number | null
+  readonly salvage: string | null
 }
 
 const STATE_COLUMNS: Record<keyof BufferState, string> = {
@@ -84,6 +90,7 @@ const STATE_COLUMNS: Record<keyof BufferState, string> = {
   nextPosition: 'next_position',
   settledPosition: 'settled_position',
   publishedPosition: 'published_position',
+  reservedPosition: 'reserved_position',
   held: 'held',
   bytes: 'bytes',
   eventTimeMs: 'event_time_ms',
@@ -94,7 +101,8 @@ const STATE_COLUMNS: Record<keyof BufferState, string> = {
   nulledValues: 'nulled_values',
   lastAckedMs: 'last_acked_ms',
   lastError: 'last_error',
-  lastErrorMs: 'last_error_ms'
+  lastErrorMs: 'last_error_ms',
+  salvage: 'salvage'
 }
 
 const entries = Object.entries(STATE_COLUMNS)
@@ -102,7 +110,7 @@ const entries = Object.entries(STATE_COLUMNS)
 export const SELECT_STATE = `SELECT ${entries.map(([key, column]) => `${column} AS ${key}`).join(', ')} FROM state`
 
 /** Replaces the state row; parameters by the names of `BufferState`. */
-const REPLACE_STATE = `INSERT INTO state (id, ${entries.map(([, column]) => column).join(', ')}) VALUES (1, ${entries.map(([key]) => `@${key}`).join(', ')})
+export const REPLACE_STATE = `INSERT INTO state (id, ${entries.map(([, column]) => column).join(', ')}) VALUES (1, ${entries.map(([key]) => `@${key}`).join(', ')})
   ON CONFLICT (id) DO UPDATE SET ${entries.map(([, column]) => `${column} = excluded.${column}`).join(', ')}`
 
 export const SELECT_EPOCHS = 'SELECT epoch, base, highest_seq AS highestSeq FROM epochs ORDER BY base, highest_seq IS NULL'
@@ -123,29 +131,43 @@ export interface ChunkRow {
   readonly lastPosition: number
   readonly readings: number
   readonly profile: number
+  readonly storedMs: number
   readonly payload: Uint8Array
+  readonly crc: number
 }
 
-const CHUNK_COLUMNS = 'first_position AS firstPosition, last_position AS lastPosition, readings, profile, payload'
+export const CHUNK_COLUMNS =
+  'first_position AS firstPosition, last_position AS lastPosition, readings, profile, stored_ms AS storedMs, payload, crc'
+
+/** CRC-32 of all that a chunk says. */
+export function chunkCrc({ firstPosition, lastPosition, readings, profile, payload }: Omit<ChunkRow, 'crc' | 'storedMs'>): number {
+  return crc32(payload, crc32(`${firstPosition} ${lastPosition} ${readings} ${profile}`))
+}
 
 /** The statements that run for every commit and batch. */
 export interface BufferStatements {
   readonly replaceState: Statement<[BufferState]>
-  readonly insertChunk: Statement<[number, number, number, number, number, Uint8Array]>
+  readonly insertChunk: Statement<[ChunkRow]>
   readonly chunkAt: Statement<[number], ChunkRow>
   readonly chunkBehind: Statement<[number], ChunkRow>
   readonly readingsBehind: Statement<[number], number>
   readonly bytesUpTo: Statement<[number, number, number], number>
   readonly deleteUpTo: Statement<[number, number]>
-  readonly endEpoch: Statement<[number, number]>
-  readonly insertEpoch: Statement<[number, number]>
+  readonly deleteChunk: Statement<[number]>
+  readonly replaceEpoch: Statement<[number, number, number | null]>
+}
+
+export function insertChunk(database: Database): Statement<[ChunkRow]> {
+  return database.prepare<[ChunkRow]>(
+    'INSERT INTO chunks VALUES (@firstPosition, @lastPosition, @readings, @profile, @storedMs, @payload, @crc)'
+  )
 }
 
 /** Compiles them, once for the life of a buffer. */
 export function prepareStatements(database: Database): BufferStatements {
   return {
     replaceState: database.prepare<[BufferState]>(REPLACE_STATE),
-    insertChunk: database.prepare<[number, number, number, number, number, Uint8Array]>('INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)'),
+    insertChunk: insertChunk(database),
     chunkAt: database.prepare<[number], ChunkRow>(
       `SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position <= ? ORDER BY first_position DESC LIMIT 1`
     ),
@@ -159,7 +181,7 @@ export function prepareStatements(database: Database): BufferStatements {
       )
       .pluck(),
     deleteUpTo: database.prepare<[number, number]>('DELETE FROM chunks WHERE first_position <= ? AND last_position <= ?'),
-    endEpoch: database.prepare<[number, number]>('UPDATE epochs SET highest_seq = ? WHERE epoch = ?'),
-    insertEpoch: database.prepare<[number, number]>('INSERT INTO epochs (epoch, base) VALUES (?, ?)')
+    deleteChunk: database.prepare<[number]>('DELETE FROM chunks WHERE first_position = ?'),
+    replaceEpoch: database.prepare<[number, number, number | null]>('INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)')
   }
 }

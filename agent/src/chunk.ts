@@ -1,4 +1,4 @@
-import { type Column, columnsOf, decodeBatch, encodeBatch, type Profile, type Value } from '@tidemark/protocol'
+import { type Column, columnsOf, decodeBatch, encodeBatch, type Profile, type Value, valueAt } from '@tidemark/protocol'
 import { readingBytesMax, textBytesMax } from './core/batch-size.js'
 import { CHUNK_BYTES_MAX, READINGS_PER_COMMIT_MAX } from './limits.js'
 
@@ -78,6 +78,15 @@ export function unpackChunk(profile: Profile, firstPosition: number, payload: Ui
   if (batch === null || batch.reject !== null || batch.eventTimesMs === null) return null
   const positions = batch.header.seqs.map(seq => firstPosition + seq - 1)
   return { profile, positions, eventTimesMs: batch.eventTimesMs, columns: batch.columns }
+}
+
+/** The readings one by one. */
+export function readingsOf({ profile, positions, eventTimesMs, columns }: ReadingColumns): PlacedReading[] {
+  return Array.from(positions, (position, i) => ({
+    position,
+    eventTimeMs: eventTimesMs[i],
+    values: profile.metrics.map((metric, m) => valueAt(columns[m], metric, i))
+  }))
 }
 
 /** The readings at indexes [start, end). Views where possible. */

@@ -18,6 +18,10 @@ interface StatusOptions {
   readonly json?: true
 }
 
+interface DoctorOptions extends StatusOptions {
+  readonly repair?: true
+}
+
 const program = new Command('tidemark-agent')
   .description('Samples sensors, buffers readings on disk and publishes them to a Tidemark gateway, exactly once.')
   .version(version)
@@ -43,6 +47,18 @@ program
   .addHelpText('after', '\nExample:\n  $ tidemark-agent status --config pump-7.yaml')
   .action(status)
 
+program
+  .command('doctor')
+  .description('check the buffer, and salvage it where it is damaged')
+  .requiredOption('--config <file>', 'configuration (YAML)')
+  .option('--repair', 'salvage a damaged buffer; the agent must not be running')
+  .option('--json', 'as JSON, for scripts')
+  .addHelpText(
+    'after',
+    '\nExit code 0: it is sound, or was salvaged. 1: it is damaged. The agent salvages by itself when it starts.\n\nExample:\n  $ tidemark-agent doctor --config pump-7.yaml --repair'
+  )
+  .action(doctor)
+
 async function start({ config: path, once }: StartOptions): Promise<void> {
   const config = await readConfig(path)
   // Loaded here so that --help and mistakes in the configuration answer at once.
@@ -64,6 +80,14 @@ async function status({ config: path, json }: StatusOptions): Promise<void> {
   const { formatStatus, readStatus } = await import('./status.js')
   const current = readStatus(config.bufferPath, Date.now())
   process.stdout.write(`${json ? JSON.stringify(current) : formatStatus(current)}\n`)
+}
+
+async function doctor({ config: path, repair: isToRepair, json }: DoctorOptions): Promise<void> {
+  const config = await readConfig(path)
+  const { diagnose, formatDiagnosis, repair } = await import('./doctor.js')
+  const diagnosis = isToRepair ? await repair(config) : diagnose(config)
+  process.stdout.write(`${json ? JSON.stringify(diagnosis) : formatDiagnosis(diagnosis)}\n`)
+  process.exitCode = diagnosis.healthy ? 0 : 1
 }
 
 try {

@@ -1,4 +1,4 @@
-import { DURATION_PATTERN, durationMs } from '@tidemark/protocol'
+import { DURATION_PATTERN, durationMs, parseRate } from '@tidemark/protocol'
 import { z } from 'zod'
 
 /** How values are written in the configuration file, whatever key they belong to. */
@@ -26,6 +26,12 @@ export const size = (min: number, max: number) =>
   z
     .union([z.string().regex(SIZE).transform(sizeBytes), z.int()], 'write a number and KiB, MiB or GiB, like 64KiB')
     .refine(bytes => bytes >= min && bytes <= max, `must be between ${min} and ${max} bytes`)
+
+/** Readings or bytes a second. */
+export const rate = z
+  .string()
+  .refine(text => parseRate(text) !== null, 'write readings a second, like 500/s, or bytes, like 64KiB/s')
+  .transform(text => parseRate(text)!)
 
 /** A URL with a host, of one of these protocols. */
 export const urlOf = (protocols: readonly string[], message: string) =>

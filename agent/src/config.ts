@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { BUILT_IN_PROFILES, durationMs, type Profile, profileSchema } from '@tidemark/protocol'
+import { BUILT_IN_PROFILES, durationMs, type Profile, profileSchema, type Rate } from '@tidemark/protocol'
 import { parse } from 'yaml'
 import { ConfigError } from './config-error.js'
 import { describeProblems } from './config-problems.js'
@@ -12,13 +12,35 @@ import { type ConfigFile, configSchema } from './config-schema.js'
 import { didYouMean } from './nearest.js'
 import type { CsvSourceConfig, LiveSourceConfig } from './sources/source-schemas.js'
 
+/** URLs may hold a user and a password: never log one whole. */
+export interface GatewayConfig {
+  /** At least one; the first that lets in is used. */
+  readonly mqttUrls: readonly string[]
+  /** Where batches are posted when MQTT does not get through; null: nowhere. */
+  readonly httpUrl: string | null
+  readonly httpAfterMs: number
+}
+
+export interface BufferConfig {
+  /** strict: on disk before it is published. spill: published from memory, on disk when it is not acked within `commitIntervalMs`. */
+  readonly durability: 'strict' | 'spill'
+  readonly commitIntervalMs: number
+  readonly bytesMax: number
+  /** null: readings are kept however old they are. */
+  readonly ageMsMax: number | null
+  /** Bytes of the disk that are left to others. */
+  readonly freeBytesMin: number
+  readonly whenFull: 'thin' | 'drop-oldest' | 'drop-newest'
+  /** What is kept in memory while the disk cannot be written. */
+  readonly ringBytesMax: number
+}
+
 export interface Config {
   readonly deviceId: string
-  /** May hold a user and a password: never log it whole. */
-  readonly gatewayUrl: string
+  readonly gateway: GatewayConfig
   readonly profile: Profile
   readonly bufferPath: string
-  readonly bufferBytesMax: number
+  readonly buffer: BufferConfig
   /** A recording, its path absolute; null where live sources are read. */
   readonly replay: CsvSourceConfig | null
   /** The live sources; empty where a recording is replayed. */
@@ -31,6 +53,7 @@ export interface Config {
     readonly inFlightMax: number
     readonly batchReadingsMax: number
     readonly batchBytesMax: number
+    readonly maxRate: Rate | null
     readonly backoff: { readonly minMs: number; readonly maxMs: number }
   }
   readonly logLevel: ConfigFile['log_level']
@@ -45,10 +68,22 @@ export async function readConfig(path: string): Promise<Config> {
   const profile = file.profile_file === undefined ? builtInProfile(file.profile!) : await readProfile(resolve(folder, file.profile_file))
   return {
     deviceId: file.device_id,
-    gatewayUrl: file.gateway.url,
+    gateway: {
+      mqttUrls: file.gateway.urls ?? [file.gateway.url!],
+      httpUrl: file.gateway.http ?? null,
+      httpAfterMs: file.gateway.http_after
+    },
     profile,
     bufferPath: resolve(folder, file.buffer.path),
-    bufferBytesMax: file.buffer.max_bytes,
+    buffer: {
+      durability: file.buffer.durability,
+      commitIntervalMs: file.buffer.commit_interval,
+      bytesMax: file.buffer.max_bytes,
+      ageMsMax: file.buffer.max_age ?? null,
+      freeBytesMin: file.buffer.min_free,
+      whenFull: file.buffer.when_full,
+      ringBytesMax: file.buffer.ring_bytes
+    },
     replay: file.source?.type === 'csv' ? { ...file.source, path: resolve(folder, file.source.path) } : null,
     sources: liveSources(file),
     intervalMs: file.interval ?? durationMs(profile.interval),
@@ -57,6 +92,7 @@ export async function readConfig(path: string): Promise<Config> {
       inFlightMax: file.publish.in_flight,
       batchReadingsMax: file.publish.batch_readings,
       batchBytesMax: file.publish.batch_bytes,
+      maxRate: file.publish.max_rate ?? null,
       backoff: { minMs: file.publish.backoff.min, maxMs: file.publish.backoff.max }
     },
     logLevel: file.log_level

@@ -92,3 +92,51 @@ export const SOURCE_BACKOFF_MS_MAX = 60_000
 
 /** Most bytes of one answer that a source takes: a message of a local broker, a page, what a command prints. */
 export const ANSWER_BYTES_MAX = 1024 * 1024
+/** Most addresses in `gateway.urls`. */
+export const GATEWAY_URLS_MAX = 16
+
+/** Least `ring_bytes`: some hundred readings. */
+export const RING_BYTES_MIN = 64 * 1024
+
+/** How long a POST of a batch may take, in ms, before it is given up. */
+export const POST_MS_MAX = 60_000
+
+/** POSTs on their way at once. */
+export const POSTS_MAX = 4
+
+/** Longest wait that a gateway may ask for in Retry-After, in ms. */
+export const RETRY_AFTER_MS_MAX = 3_600_000
+
+/** Pages of the write-ahead log at which it is copied into the file and begun again: 1 MiB, unless a reader is in the way. */
+export const WAL_PAGES_MAX = 256
+
+/** For how long a `spill` buffer reserves seqs in one commit, in ms. After a crash what is left of them is declared. */
+export const RESERVE_MS = 1_800_000
+
+/** Bounds of such a reservation, in readings. */
+export const RESERVE_READINGS_MIN = 16
+export const RESERVE_READINGS_MAX = 100_000
+
+/** Readings that are thinned together, and become one chunk. */
+export const THIN_SEGMENT_READINGS = 500
+
+/** Least that a full buffer frees at a time, in bytes: so that not every reading pays for a commit. */
+export const FREE_AT_LEAST_BYTES = 16 * 1024
+
+/** A wall clock before 2024 was never set: what was stored by it has no known age, in Unix ms. */
+export const CLOCK_SET_MS_MIN = 1_704_067_200_000
+
+/** How often the free space of the disk and the age of readings are looked at, in ms. */
+export const HOUSEKEEPING_MS = 10_000
+
+/** How often the memory that waits for the disk is looked at, in ms, at most. */
+export const UPKEEP_MS = 1000
+
+/** Files up to this size are checked whole when the agent starts, in bytes; larger ones when they turn out to be damaged. */
+export const CHECKED_AT_START_BYTES_MAX = 8 * 2 ** 20
+
+/** Damaged buffers that are kept aside; the oldest goes first. */
+export const DAMAGED_KEPT_MAX = 2
+
+/** Salvages in one run of the agent, after which it gives up: the disk itself must be broken. */
+export const SALVAGES_MAX = 3

@@ -4,7 +4,7 @@
  * a session of its own, so that the death of an old one cannot bury the birth of a new one.
  */
 import { randomBytes } from 'node:crypto'
-import { type Ack, decodeAck, type Profile, profileDigest, type Status, topicOf } from '@tidemark/protocol'
+import { type Ack, decodeAck, type Profile, profileDigest, STATUS_PROBLEM_LENGTH_MAX, type Status, topicOf } from '@tidemark/protocol'
 import mqtt, { type MqttClient } from 'mqtt'
 import { withoutSecrets } from './config.js'
 import { crashPointAfterWrites } from './crash-point.js'
@@ -13,10 +13,19 @@ import { CONNECT_MS_MAX, FAREWELL_MS_MAX, KEEP_ALIVE_S } from './limits.js'
 export interface ConnectionOptions {
   readonly url: string
   readonly deviceId: string
-  /** Asked anew for each birth. */
-  readonly epoch: () => number
+  /** What is asked anew for each birth. */
+  readonly self: () => DeviceSelf
   readonly agentVersion: string
   readonly profiles: readonly Profile[]
+}
+
+/** What a birth says of the device beside its profiles. */
+export interface DeviceSelf {
+  readonly epoch: number
+  /** The last configuration that came down, and why it was refused; null where none came. */
+  readonly config: { readonly revision: number; readonly refused: string | null } | null
+  /** What is wrong with the device; null where all is well. */
+  readonly problem: string | null
 }
 
 export interface ConnectionEvents {
@@ -24,6 +33,8 @@ export interface ConnectionEvents {
   /** Called once, whether or not it was ever connected. */
   readonly closed: (reason: string) => void
   readonly told: (ack: Ack) => void
+  /** The gateway's configuration of this device came, undecoded. */
+  readonly configured: (payload: Uint8Array) => void
 }
 
 export class MqttConnection {
@@ -55,11 +66,12 @@ export class MqttConnection {
       this.client.end(true) // what mqtt.js calls an error ends a connection, but not always at once
     })
     this.client.on('connect', () => {
-      this.client.subscribe(topicOf(deviceId, 'ack'), { qos: 1 }, ignore)
+      this.client.subscribe([topicOf(deviceId, 'ack'), topicOf(deviceId, 'config')], { qos: 1 }, ignore)
       this.announce()
       events.connected()
     })
     this.client.on('message', (topic, payload) => {
+      if (topic === topicOf(deviceId, 'config')) events.configured(payload)
       const ack = topic === topicOf(deviceId, 'ack') ? decodeAck(payload) : null
       if (ack !== null) events.told(ack)
     })
@@ -84,13 +96,16 @@ export class MqttConnection {
 
   /** Publishes the birth. */
   announce(): void {
-    const { deviceId, epoch, agentVersion, profiles } = this.options
+    const { deviceId, self, agentVersion, profiles } = this.options
+    const { epoch, config, problem } = self()
     const birth: Status = {
       state: 'online',
       session: this.session,
-      epoch: epoch(),
+      epoch,
       agent: agentVersion,
-      profiles: profiles.map(profile => ({ name: profile.name, version: profile.version, digest: profileDigest(profile) }))
+      profiles: profiles.map(profile => ({ name: profile.name, version: profile.version, digest: profileDigest(profile) })),
+      ...(config !== null && { config: { revision: config.revision, ...(config.refused !== null && { refused: config.refused }) } }),
+      ...(problem !== null && { problem: problem.slice(0, STATUS_PROBLEM_LENGTH_MAX) })
     }
     this.client.publish(topicOf(deviceId, 'status'), JSON.stringify(birth), { qos: 1, retain: true }, ignore)
   }

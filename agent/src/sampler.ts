@@ -79,7 +79,7 @@ export class Sampler {
 
   private prepare(group: SourceGroup): Sampled {
     const { source, profile, buffer, log } = this.options
-    const isDropping = source.live && buffer.isFull
+    const isDropping = source.live && !buffer.makeRoom()
     if (isDropping && !this.isDropping)
       log.error('the buffer is full: new readings are declared as shed (dropped-newest) until there is room')
     if (!isDropping && this.isDropping) log.info('the buffer has room again')

@@ -1,222 +1,258 @@
 /**
- * Keeps readings on disk from the moment they are sampled until the gateway has acked them.
+ * Keeps readings from the moment they are sampled until the gateway has acked them.
  *
- * - A commit is durable when its method returns (WAL, synchronous=FULL). What a source yielded and the source's position are
- *   in one commit, so a killed agent neither repeats nor skips a reading.
- * - Positions, and with them seqs, only rise; the next one is stored in the commit that uses it.
- * - Only `settle` and `shed` delete, and both only from the oldest end.
- * - Memory changes after the commit: a commit that fails leaves file and memory as they were.
+ * - `strict`: a reading is on disk (WAL, synchronous=FULL) before it may be published. With the position of the source it is in one
+ *   commit, so a killed agent neither repeats nor skips a reading.
+ * - `spill`: a reading may be published from memory, and is written when it is not acked within the commit interval. Its seq lies in
+ *   a range that was reserved on disk before; after a crash what is left of the range is declared as shed (`crash`).
+ * - Positions, and with them seqs, only rise, and are never given twice.
+ * - While the disk cannot be written, live readings stay in memory, within a bound; what falls out is declared (`dropped-oldest`).
+ * - What may be in flight is never shed.
  * It neither talks to a gateway nor reads a clock.
  */
-import { epochFromBytes, type Profile, type Value } from '@tidemark/protocol'
-import { BufferWriteError } from './buffer-error.js'
-import { openBufferFile } from './buffer-file.js'
-import { type BufferState, type BufferStatements, type ChunkRow, prepareStatements, SELECT_EPOCHS, SELECT_STATE } from './buffer-schema.js'
-import { joinReadings, type PlacedReading, packChunks, type ReadingColumns, sliceReadings, unpackChunk } from './chunk.js'
-import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from './core/epochs.js'
+import { epochFromBytes, type Profile } from '@tidemark/protocol'
+import type { BufferWriteError } from './buffer-error.js'
+import { type BatchFacts, BufferLedger } from './buffer-ledger.js'
+import { readMark } from './buffer-mark.js'
+import type { BufferState } from './buffer-schema.js'
+import { BufferShedding, type Freed } from './buffer-shedding.js'
+import { BufferStore, type ReadResult } from './buffer-store.js'
+import type { BufferConfig } from './config.js'
+import type { DeliveryBuffer } from './core/delivery.js'
+import { withNewEpoch } from './core/epochs.js'
 import type { Span } from './core/in-flight.js'
-import { CHUNK_OVERHEAD_BYTES, PUBLISH_AHEAD_READINGS } from './limits.js'
-import { ProfileStore } from './profile-store.js'
-import { UNREADABLE } from './sources/source.js'
-import type { Database } from './sqlite.js'
-import { type CarriedTombstone, type DueTombstones, TombstoneStore } from './tombstone-store.js'
+import { recover } from './core/recovery.js'
+import { DiskAttempts } from './disk-attempts.js'
+import { PUBLISH_AHEAD_READINGS } from './limits.js'
+import { placed, type Sampled, stateAfter } from './sampled.js'
+import type { CarriedTombstone, DueTombstones } from './tombstone-store.js'
 
-/** What one turn of a source gave, in its order; each entry takes the next seq. */
-export interface Sampled {
-  readonly profile: Profile
-  readonly entries: readonly SampledEntry[]
-  /** Where the source goes on after these; null where it has no position. */
-  readonly source: { readonly key: string; readonly position: string } | null
-  /** Values of the entries that could not be read and are null. */
-  readonly nulledValues: number
-  /** The event time to go on from, for live sources; null for others. */
-  readonly eventTimeMs: number | null
-}
+export type { BatchFacts } from './buffer-ledger.js'
+export type { ReadResult } from './buffer-store.js'
+export type { Sampled, SampledEntry } from './sampled.js'
 
-export type SampledEntry = { readonly eventTimeMs: number; readonly values: readonly Value[] } | { readonly shed: string }
-
-/** What a batch's header says of the buffer. */
-export interface BatchFacts {
-  readonly epoch: number
-  /** Position of the reading with seq 0 in the epoch: seq = position - base. */
-  readonly base: number
-  readonly oldestHeldSeq: number
-  readonly highestSampledSeq: number
-  readonly buffered: number
-}
-
-export type ReadResult =
-  | { readonly kind: 'readings'; readonly readings: ReadingColumns }
-  /** Bytes that do not decode any more: the caller sheds them when they are the oldest. */
-  | { readonly kind: 'damaged'; readonly span: Span }
-
-export interface BufferOptions {
+export interface BufferOptions extends Pick<BufferConfig, 'bytesMax' | 'whenFull' | 'ringBytesMax'> {
   readonly path: string
   readonly deviceId: string
   /** Empty where the machine has none. */
   readonly machineId: string
-  readonly bytesMax: number
+  /** Of new readings. */
+  readonly profile: Profile
+  /** Whether the source is live: its readings cannot wait for the disk. */
+  readonly isLive: boolean
+  /** Seqs that are reserved in one commit, with durability `spill`; 0: `strict`. */
+  readonly reserveReadings: number
   /** Fresh randomness for a new epoch, at least 7 bytes. */
   readonly randomBytes: () => Uint8Array
   /** Unix ms, for the age of chunks. */
   readonly wallMs: () => number
+  readonly monotonicMs: () => number
 }
 
-export class SqliteBuffer {
+export class SqliteBuffer implements DeliveryBuffer {
   readonly path: string
-  private readonly database: Database
-  private readonly sql: BufferStatements
-  private readonly tombstones: TombstoneStore
-  private readonly profiles: ProfileStore
-  private current: BufferState
-  private epochs: readonly EpochRange[]
-  private unpacked: { readonly firstPosition: number; readonly readings: ReadingColumns } | null = null
+  /** Whether it was found damaged when it was opened; what was lost is declared. */
+  readonly wasDamaged: boolean
+  private readonly store: BufferStore
+  private readonly ledger: BufferLedger
+  private readonly shedding: BufferShedding
+  private readonly isStrict: boolean
+  private readonly disk: DiskAttempts
+  /** Set while the disk is short of space: the buffer grows no more. */
+  private bytesCap = Number.POSITIVE_INFINITY
+  /** The last position that was taken into a batch. */
+  private takenPosition = 0
 
   constructor(private readonly options: BufferOptions) {
-    this.path = options.path
-    this.database = openBufferFile(options)
-    this.sql = prepareStatements(this.database)
-    this.tombstones = new TombstoneStore(this.database)
-    this.profiles = new ProfileStore(this.database)
-    this.current = this.database.prepare<[], BufferState>(SELECT_STATE).get()!
-    this.epochs = this.database.prepare<[], EpochRange>(SELECT_EPOCHS).all()
-    if (this.current.machineId !== options.machineId && options.machineId !== '') {
+    const { path, reserveReadings, whenFull, machineId, wallMs } = options
+    this.path = path
+    this.isStrict = reserveReadings === 0
+    this.store = new BufferStore(options)
+    this.ledger = new BufferLedger(this.store, reserveReadings, wallMs)
+    this.shedding = new BufferShedding(this.store, whenFull === 'drop-newest' ? 'drop-oldest' : whenFull)
+    this.disk = new DiskAttempts(options.monotonicMs, () => this.store.reopen())
+    this.wasDamaged = this.recover()
+    const known = this.state.machineId
+    if (known !== machineId && machineId !== '') {
       // The file came from another machine, where its original may live on: both must not give the same seqs.
-      if (this.current.machineId !== '') this.takeNewEpoch()
-      this.commit({ machineId: options.machineId }, () => {})
+      if (known !== '') this.takeNewEpoch()
+      this.ledger.commit({ flush: true, change: { machineId } })
     }
+    this.store.noteMark(this.state, this.ledger.epochs)
   }
 
   get state(): BufferState {
-    return this.current
+    return this.ledger.state
+  }
+
+  get held(): number {
+    return this.state.held
+  }
+
+  get settledPosition(): number {
+    return this.state.settledPosition
   }
 
   /** The epoch that new readings get. */
   get epoch(): number {
-    return this.epochs[this.epochs.length - 1].epoch
+    return this.ledger.epochs[this.ledger.epochs.length - 1].epoch
+  }
+
+  /** Why the disk cannot be written now; null where it can. */
+  get diskFailure(): BufferWriteError | null {
+    return this.disk.error
+  }
+
+  /** Readings that are only in memory. */
+  get inMemory(): number {
+    return this.ledger.tail.count
   }
 
   get isFull(): boolean {
-    return this.current.bytes >= this.options.bytesMax
+    return this.state.bytes >= this.bytesMax
   }
 
-  /** Commits what a source gave and returns the last position given. */
+  private get bytesMax(): number {
+    return Math.min(this.options.bytesMax, this.bytesCap)
+  }
+
+  /** Whether a live reading finds room: a full buffer makes some, by its rule. */
+  makeRoom(): boolean {
+    if (!this.isFull || this.disk.error !== null) return true
+    if (this.options.whenFull === 'drop-newest') return false
+    const { bytesMax } = this
+    this.tryToShed(() => this.shedding.makeRoom(this.ledger.epochs, this.takenPosition, this.state.bytes - bytesMax, bytesMax))
+    return !this.isFull || this.disk.error !== null
+  }
+
+  /** Lets the buffer grow no more while others need the disk's last bytes, and gives back what fell free. */
+  limitGrowth(isShortOfSpace: boolean): void {
+    if (isShortOfSpace === Number.isFinite(this.bytesCap)) return
+    this.bytesCap = isShortOfSpace ? this.state.bytes : Number.POSITIVE_INFINITY
+    if (isShortOfSpace) this.disk.attempt(() => this.store.shrink())
+  }
+
+  /** Stores what a source gave, as durably as is configured, and returns the last position given. */
   append(sampled: Sampled): number {
-    const first = this.current.nextPosition
-    const placed: PlacedReading[] = []
-    const shed: { position: number; reason: string }[] = []
-    for (const [i, entry] of sampled.entries.entries()) {
-      if ('shed' in entry) shed.push({ position: first + i, reason: entry.shed })
-      else placed.push({ position: first + i, eventTimeMs: entry.eventTimeMs, values: entry.values })
-    }
-    const chunks = packChunks(sampled.profile, placed)
-    const { bytes, held, unreadableRows, nulledValues, settledPosition } = this.current
-    const nextPosition = first + sampled.entries.length
-    const change: Partial<BufferState> = {
-      nextPosition,
-      held: held + placed.length,
-      settledPosition: held + placed.length === 0 ? nextPosition - 1 : settledPosition,
-      bytes: bytes + chunks.reduce((sum, chunk) => sum + chunk.payload.length + CHUNK_OVERHEAD_BYTES, 0),
-      unreadableRows: unreadableRows + shed.filter(entry => entry.reason === UNREADABLE).length,
-      nulledValues: nulledValues + sampled.nulledValues,
-      ...(sampled.eventTimeMs === null ? {} : { eventTimeMs: sampled.eventTimeMs }),
-      ...(sampled.source === null ? {} : { sourceKey: sampled.source.key, sourcePosition: sampled.source.position, sourceEnded: 0 })
-    }
-    const profile = chunks.length > 0 ? this.profiles.idOf(sampled.profile, insert => this.commit({}, insert)) : 0
-    this.commit(change, () => {
-      const storedMs = this.options.wallMs()
-      for (const c of chunks) this.sql.insertChunk.run(c.firstPosition, c.lastPosition, c.count, profile, storedMs, c.payload)
-      for (const { position, reason } of shed) this.tombstones.extend(seqRanges(this.epochs, position, position), reason)
-    })
-    return nextPosition - 1
+    const { readings, shed } = placed(sampled, this.state.nextPosition, this.options.monotonicMs())
+    const change = stateAfter(this.state, sampled)
+    const commit = () => this.ledger.commit({ flush: true, change, readings, shed })
+    if (this.isStrict && this.disk.attempt(commit, this.options.isLive)) return this.state.nextPosition - 1
+    if (!this.options.isLive) throw this.disk.error!
+    this.ledger.note(change)
+    for (const reading of readings) this.ledger.tail.push(reading)
+    this.ledger.noteShed(shed)
+    if (this.isStrict) this.boundTail()
+    else if (this.ledger.hasUndeclared) this.disk.attempt(() => this.flush())
+    else if (this.ledger.needsReserve) this.disk.attempt(() => this.ledger.commit({ flush: false }))
+    this.boundTail()
+    return this.state.nextPosition - 1
   }
 
-  /** Up to `readingsMax` readings behind a position, of one epoch and one profile; null where there is none. */
+  /** Writes what has waited in memory for `waitMs`, and tries again what the disk refused. Returns whether the disk takes it. */
+  keepUp(waitMs: number): boolean {
+    const { oldest } = this.ledger.tail
+    const isDue = oldest !== null && this.options.monotonicMs() - oldest.sinceMs >= waitMs
+    if (isDue || this.disk.error !== null || this.ledger.hasUndeclared) this.disk.attempt(() => this.flush())
+    return this.disk.error === null
+  }
+
+  /** Up to `readingsMax` readings behind a position that may be published, of one epoch and one profile; null where there is none. */
   readAfter(position: number, readingsMax: number, lastPosition = Number.POSITIVE_INFINITY): ReadResult | null {
-    const parts: ReadingColumns[] = []
-    let at = position
-    let end = lastPosition
-    for (let wanted = readingsMax; wanted > 0 && at < end; ) {
-      const row = this.chunkBehind(at)
-      if (row === undefined || row.firstPosition > end) break
-      const readings = this.unpack(row)
-      if (readings === null) {
-        if (parts.length > 0) break
-        return { kind: 'damaged', span: { after: at, last: row.lastPosition, count: row.readings } }
-      }
-      if (parts.length > 0 && parts[0].profile !== readings.profile) break
-      const from = indexBehind(readings.positions, at)
-      if (parts.length === 0) end = Math.min(end, endOfEpoch(this.epochs, epochIndexAt(this.epochs, readings.positions[from])))
-      const to = Math.min(from + wanted, indexBehind(readings.positions, end))
-      if (to > from) parts.push(sliceReadings(readings, from, to))
-      wanted -= to - from
-      at = row.lastPosition
-    }
-    return parts.length === 0 ? null : { kind: 'readings', readings: joinReadings(parts) }
+    return this.ledger.readAfter(position, readingsMax, lastPosition)
   }
 
   /** What a batch must say of the buffer now; for the epoch of a position, or the current one. */
   facts(position?: number): BatchFacts {
-    const index = position === undefined ? this.epochs.length - 1 : epochIndexAt(this.epochs, position)
-    return this.factsOf(this.epochs[index])
+    return this.ledger.facts(position)
   }
 
   /** As `facts`, for an epoch by its number. */
   factsOfEpoch(epoch: number): BatchFacts {
-    return this.factsOf(this.epochs.find(range => range.epoch === epoch)!)
-  }
-
-  private factsOf({ epoch, base, highestSeq }: EpochRange): BatchFacts {
-    const { nextPosition, settledPosition, held } = this.current
-    const highestSampledSeq = highestSeq ?? nextPosition - 1 - base
-    const oldestHeldSeq = Math.min(Math.max(1, settledPosition + 1 - base), highestSampledSeq + 1)
-    return { epoch, base, oldestHeldSeq, highestSampledSeq, buffered: held }
+    return this.ledger.factsOfEpoch(epoch)
   }
 
   /** Tombstones that a batch of the epoch must carry, and the first seq of those that find no room in it. */
   tombstonesFor(epoch: number, lastSeq: number): DueTombstones {
-    return this.tombstones.upTo(epoch, lastSeq)
+    return this.ledger.tombstonesFor(epoch, lastSeq)
   }
 
-  /** An epoch that has tombstones which are not acked yet; null where there is none. */
   epochOfTombstones(): number | null {
-    return this.tombstones.someEpoch()
+    return this.store.tombstones.someEpoch()
   }
 
-  /** To be called before anything up to `position` is published: a durable mark, so that what may have been published is known. */
-  willPublish(position: number): void {
-    if (position > this.current.publishedPosition) this.commit({ publishedPosition: position + PUBLISH_AHEAD_READINGS }, () => {})
+  /** Makes it durable that what lies up to `position` may have been published. `taken`: the last reading of the batch. */
+  willPublish(position: number, taken = position): void {
+    if (position > this.state.publishedPosition) {
+      const ahead = this.isStrict ? position + PUBLISH_AHEAD_READINGS : Math.max(position, this.state.reservedPosition)
+      this.ledger.commit({ flush: this.isStrict, change: { publishedPosition: ahead } })
+    }
+    this.takenPosition = Math.max(this.takenPosition, taken)
   }
 
   /** Deletes the `count` readings up to a position, and the tombstones that were declared with them. The gateway has acked both. */
-  settle(position: number, count: number, declared: readonly CarriedTombstone[], ackedMs: number): void {
-    this.forget(position, count, ackedMs, () => this.tombstones.remove(declared))
+  settle(position: number, count: number, declared: readonly CarriedTombstone[]): void {
+    const { held, settledPosition, nextPosition, bytes } = this.state
+    const change = {
+      settledPosition: held === count ? nextPosition - 1 : Math.max(settledPosition, position),
+      held: held - count,
+      lastAckedMs: this.options.wallMs()
+    }
+    if (declared.length === 0 && count === this.ledger.tail.countThrough(position) && count > 0) {
+      this.ledger.tail.dropThrough(position)
+      this.ledger.note(change)
+      return
+    }
+    const work = () => {
+      this.store.tombstones.remove(declared)
+      return { bytes: bytes - this.store.deleteThrough(position) }
+    }
+    this.ledger.commit({ flush: this.isStrict, change, dropTailThrough: position, work })
   }
 
   /** Drops the readings of the oldest span on the record: a tombstone replaces them in one commit. */
   shed(span: Span, reason: string): void {
-    const count = span.count === 1 ? 1 : this.current.held - this.sql.readingsBehind.get(span.last)!
-    this.forget(span.last, count, null, () => this.tombstones.extend(seqRanges(this.epochs, span.after + 1, span.last), reason))
+    const { held, bytes, nextPosition, settledPosition } = this.state
+    const { tail } = this.ledger
+    const stored = held - tail.count
+    const count = span.count === 1 ? 1 : tail.countThrough(span.last) + stored - this.store.readingsBehind(span.last)
+    this.ledger.commit({
+      flush: this.isStrict,
+      change: { held: held - count, settledPosition: held === count ? nextPosition - 1 : Math.max(settledPosition, span.last) },
+      shed: [{ first: span.after + 1, last: span.last, reason }],
+      dropTailThrough: span.last,
+      work: () => ({ bytes: bytes - this.store.deleteThrough(span.last) })
+    })
   }
 
-  private forget(position: number, count: number, ackedMs: number | null, work: () => void): void {
-    const { held, bytes, nextPosition, settledPosition } = this.current
-    const freed = this.sql.bytesUpTo.get(CHUNK_OVERHEAD_BYTES, position, position)!
-    const change: Partial<BufferState> = {
-      settledPosition: held === count ? nextPosition - 1 : Math.max(settledPosition, position),
-      held: held - count,
-      bytes: bytes - freed,
-      ...(ackedMs === null ? {} : { lastAckedMs: ackedMs })
-    }
-    this.commit(change, () => {
-      this.sql.deleteUpTo.run(position, position)
-      work()
-    })
+  /** Drops what was stored before a time, Unix ms, on the record (`expired`), save what may be in flight. Returns how many readings. */
+  expire(storedBeforeMs: number): number {
+    const { held } = this.state
+    this.tryToShed(() => this.shedding.expire(this.ledger.epochs, this.takenPosition, storedBeforeMs))
+    return held - this.state.held
+  }
+
+  private tryToShed(shed: () => Freed): void {
+    this.disk.attempt(() =>
+      this.ledger.commit({
+        flush: this.isStrict,
+        work: ({ held, bytes, settledPosition, nextPosition }) => {
+          const freed = shed()
+          return {
+            held: held - freed.readings,
+            bytes: bytes - freed.bytes,
+            settledPosition: held === freed.readings ? nextPosition - 1 : settledPosition
+          }
+        }
+      })
+    )
   }
 
   /** New readings get a new epoch from here on; held ones keep their event IDs. */
   takeNewEpoch(): void {
-    this.beginEpoch(this.current.nextPosition - 1, () => {})
+    this.ledger.noteEpochs(withNewEpoch(this.ledger.epochs, this.state.nextPosition, this.state.nextPosition - 1, this.newEpoch()))
+    this.ledger.note({ eventTimeMs: null })
+    this.disk.attempt(() => this.ledger.commit({ flush: this.isStrict }))
   }
 
   /**
@@ -227,82 +263,71 @@ export class SqliteBuffer {
    * @returns whether it was the current epoch
    */
   replaceSpentEpoch(epoch: number): boolean {
-    const old = this.epochs[this.epochs.length - 1]
+    const old = this.ledger.epochs[this.ledger.epochs.length - 1]
     if (old.epoch !== epoch) return false
-    const last = this.current.nextPosition - 1
-    const cut = Math.min(last, Math.max(this.current.publishedPosition, this.current.settledPosition, old.base))
-    this.beginEpoch(cut, newEpoch => {
-      this.tombstones.renumber(epoch, newEpoch, cut - old.base)
-      if (cut < last) this.tombstones.insert({ epoch, firstSeq: cut + 1 - old.base, lastSeq: last - old.base }, 'epoch-spent')
-    })
+    this.flush()
+    const { nextPosition, publishedPosition, settledPosition } = this.state
+    const last = nextPosition - 1
+    const cut = Math.min(last, Math.max(publishedPosition, settledPosition, old.base))
+    const newest = this.newEpoch()
+    const epochs = withNewEpoch(this.ledger.epochs, nextPosition, cut, newest)
+    const work = () => {
+      this.store.tombstones.renumber(epoch, newest, cut - old.base)
+      if (cut < last) this.store.tombstones.insert({ epoch, firstSeq: cut + 1 - old.base, lastSeq: last - old.base }, 'epoch-spent')
+      return {}
+    }
+    this.ledger.commit({ flush: true, change: { eventTimeMs: null }, epochs, work })
     return true
   }
 
-  private beginEpoch(base: number, work: (epoch: number) => void): void {
-    const epoch = epochFromBytes(this.options.randomBytes())
-    const old = this.epochs[this.epochs.length - 1]
-    const ended = { ...old, highestSeq: this.current.nextPosition - 1 - old.base }
-    this.commit({ eventTimeMs: null }, () => {
-      this.sql.endEpoch.run(ended.highestSeq, old.epoch)
-      this.sql.insertEpoch.run(epoch, base)
-      work(epoch)
-    })
-    this.epochs = [...this.epochs.slice(0, -1), ended, { epoch, base, highestSeq: null }]
+  private newEpoch(): number {
+    return epochFromBytes(this.options.randomBytes())
   }
 
   /** Notes that the source has come to its end; it is forgotten when the source yields again. */
   noteSourceEnded(): void {
-    if (this.current.sourceEnded === 0) this.commit({ sourceEnded: 1 }, () => {})
+    if (this.state.sourceEnded === 0) this.disk.attempt(() => this.ledger.commit({ flush: true, change: { sourceEnded: 1 } }))
   }
 
-  /** Keeps the last error for `status`. Never throws: what it notes may be that nothing can be written. */
+  /** Keeps the last error for `status`. What it notes may be that nothing can be written. */
   noteError(message: string | null): void {
-    if (message === this.current.lastError) return
-    try {
-      this.commit({ lastError: message, lastErrorMs: message === null ? null : this.options.wallMs() }, () => {})
-    } catch {
-      // the error itself was logged by the caller
-    }
+    if (message === this.state.lastError) return
+    this.ledger.note({ lastError: message, lastErrorMs: message === null ? null : this.options.wallMs() })
+    this.disk.attempt(() => this.ledger.commit({ flush: this.isStrict }))
   }
 
+  /** Writes what is in memory, gives back the seqs that are reserved, and closes the file. */
   close(): void {
-    this.database.close()
+    const reservedPosition = this.state.nextPosition - 1
+    this.store.lowerMark(reservedPosition)
+    this.disk.attempt(() => this.ledger.commit({ flush: true, change: { reservedPosition } }), false)
+    this.store.close()
   }
 
-  private commit(change: Partial<BufferState>, work: () => unknown): void {
-    const next = { ...this.current, ...change }
-    try {
-      this.database.transaction(() => {
-        work()
-        this.sql.replaceState.run(next)
-      })()
-    } catch (cause) {
-      throw new BufferWriteError(this.path, cause)
-    }
-    this.current = next
+  private flush(): void {
+    this.ledger.commit({ flush: true })
   }
 
-  private chunkBehind(position: number): ChunkRow | undefined {
-    const around = this.sql.chunkAt.get(position)
-    return around !== undefined && around.lastPosition > position ? around : this.sql.chunkBehind.get(position)
+  /** Keeps the tail within its bound: on disk, or, while that cannot be written, by dropping the oldest that is not in flight. */
+  private boundTail(): void {
+    const { tail } = this.ledger
+    if (tail.bytes <= this.options.ringBytesMax || this.disk.attempt(() => this.flush())) return
+    const dropped = tail.dropOldest(this.takenPosition, tail.bytes - this.options.ringBytesMax)
+    if (dropped.length === 0) return
+    this.ledger.noteShed(dropped.map(({ position }) => ({ first: position, last: position, reason: 'dropped-oldest' })))
+    this.ledger.note({ held: this.held - dropped.length })
   }
 
-  private unpack(row: ChunkRow): ReadingColumns | null {
-    if (this.unpacked?.firstPosition === row.firstPosition) return this.unpacked.readings
-    const readings = unpackChunk(this.profiles.byId(row.profile), row.firstPosition, row.payload)
-    if (readings !== null && row.readings > 1) this.unpacked = { firstPosition: row.firstPosition, readings }
-    return readings
+  /** Declares what a crash or damage has cost. Returns whether it was damage. */
+  private recover(): boolean {
+    const { state } = this
+    const { epochs, nextPosition, lost, isDamaged } = recover(state, this.ledger.epochs, readMark(this.path, this.options.deviceId))
+    if (lost.length === 0) return false
+    const settledPosition = state.held === 0 ? nextPosition - 1 : state.settledPosition
+    const salvage = isDamaged ? `commits up to position ${nextPosition - 1} were gone: declared as shed (damaged)` : state.salvage
+    const change = { nextPosition, settledPosition, reservedPosition: nextPosition - 1, salvage }
+    this.ledger.commit({ flush: true, epochs, shed: lost, change })
+    if (isDamaged) this.takeNewEpoch()
+    return isDamaged
   }
-}
-
-/** The index of the first of the rising positions that is behind `position`. */
-function indexBehind(positions: Float64Array, position: number): number {
-  let low = 0
-  let high = positions.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (positions[middle] > position) high = middle
-    else low = middle + 1
-  }
-  return low
 }

@@ -31,6 +31,10 @@ export interface AgentStatus {
   /** What is wrong now; null while batches are acked. */
   readonly last_error: string | null
   readonly last_error_at: string | null
+  /** Seqs that a `spill` buffer has reserved and not given: with it, figures are those of the last commit. */
+  readonly reserved: number
+  /** What the last salvage of a damaged buffer kept and lost; null: there never was one. */
+  readonly salvage: string | null
 }
 
 /** Throws a `BufferOpenError` where there is no buffer yet. */
@@ -81,7 +85,9 @@ function describe(
     unreadable_values: state.nulledValues,
     last_acked: iso(state.lastAckedMs),
     last_error: state.lastError,
-    last_error_at: iso(state.lastErrorMs)
+    last_error_at: iso(state.lastErrorMs),
+    reserved: Math.max(0, state.reservedPosition - sampledTotal),
+    salvage: state.salvage
   }
 }
 
@@ -103,6 +109,8 @@ export function formatStatus(status: AgentStatus): string {
   ]
   if (status.unreadable_rows + status.unreadable_values > 0)
     lines.push(['unreadable', `${status.unreadable_rows} rows, ${status.unreadable_values} values`])
+  if (status.reserved > 0) lines.push(['as of', 'the last commit (durability spill: what is acked in time is never written)'])
+  if (status.salvage !== null) lines.push(['salvage', status.salvage])
   lines.push(['last acked', status.last_acked ?? 'never'])
   if (status.last_error !== null) lines.push(['problem', `${status.last_error} (since ${status.last_error_at})`])
   return lines.map(([name, value]) => `${name.padEnd(14)}${value}`).join('\n')

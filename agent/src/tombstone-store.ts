@@ -7,6 +7,9 @@ import type { Database } from './sqlite.js'
  * The tombstones that the gateway has not acked yet, in the buffer's file. Its writing methods run inside the buffer's commits.
  */
 
+/** Reason of what a full buffer has thinned out. */
+const THINNED = 'thinned'
+
 /** A tombstone in a batch, with the row that it came from. */
 export interface CarriedTombstone extends Tombstone {
   readonly id: number
@@ -37,23 +40,31 @@ export class TombstoneStore {
     return this.database.prepare<[], number>('SELECT epoch FROM tombstones ORDER BY id LIMIT 1').pluck().get() ?? null
   }
 
-  insert(range: SeqRange, reason: string): void {
+  insert(range: SeqRange, reason: string, keepEvery = 0): void {
     this.database
-      .prepare('INSERT INTO tombstones (epoch, first_seq, last_seq, keep_every, reason) VALUES (?, ?, ?, 0, ?)')
-      .run(range.epoch, range.firstSeq, range.lastSeq, reason)
+      .prepare('INSERT INTO tombstones (epoch, first_seq, last_seq, keep_every, reason) VALUES (?, ?, ?, ?, ?)')
+      .run(range.epoch, range.firstSeq, range.lastSeq, keepEvery, reason)
   }
 
-  /** Adds ranges of shed seqs; one that continues the epoch's last tombstone makes that longer. */
-  extend(ranges: readonly SeqRange[], reason: string): void {
+  /** Adds ranges of shed seqs; one that continues a tombstone of its kind makes that longer. */
+  extend(ranges: readonly SeqRange[], reason: string, keepEvery = 0): void {
     for (const range of ranges) {
       const longer = this.database
-        .prepare(
-          `UPDATE tombstones SET last_seq = ? WHERE id = (SELECT id FROM tombstones WHERE epoch = ? ORDER BY first_seq DESC LIMIT 1)
-           AND last_seq = ? AND keep_every = 0 AND reason = ?`
-        )
-        .run(range.lastSeq, range.epoch, range.firstSeq - 1, reason)
-      if (longer.changes === 0) this.insert(range, reason)
+        .prepare('UPDATE tombstones SET last_seq = ? WHERE epoch = ? AND last_seq = ? AND keep_every = ? AND reason = ?')
+        .run(range.lastSeq, range.epoch, range.firstSeq - 1, keepEvery, reason)
+      if (longer.changes === 0) this.insert(range, reason, keepEvery)
     }
+  }
+
+  /** Adds a range of which only every n-th seq is kept, in place of those tombstones of earlier thinnings that it says all of. */
+  thin(range: SeqRange, keepEvery: number): void {
+    this.database
+      .prepare(
+        `DELETE FROM tombstones WHERE epoch = ? AND reason = '${THINNED}' AND first_seq >= ? AND last_seq <= ?
+         AND (? = 0 OR (keep_every > 0 AND ? % keep_every = 0))`
+      )
+      .run(range.epoch, range.firstSeq, range.lastSeq, keepEvery, keepEvery)
+    this.extend([range], THINNED, keepEvery)
   }
 
   /** Removes what the gateway has acked. One that has grown since it was carried keeps the rest. */

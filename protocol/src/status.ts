@@ -1,5 +1,10 @@
 import { z } from 'zod'
+import { CONFIG_REFUSAL_LENGTH_MAX } from './device-config.js'
 import { STATUS_BYTES_MAX } from './limits.js'
+import { parseRate } from './rate.js'
+
+/** Longest `problem` of a status, in UTF-16 code units. */
+export const STATUS_PROBLEM_LENGTH_MAX = 256
 
 /**
  * What a device says of itself on its status topic, retained: a birth when it connects, a death as its MQTT will. A death
@@ -11,7 +16,11 @@ export const statusSchema = z.discriminatedUnion('state', [
     session: z.string().min(1).max(64),
     epoch: z.int().min(1),
     agent: z.string().max(64),
-    profiles: z.array(z.object({ name: z.string().max(64), version: z.int().min(1), digest: z.string().max(64) })).max(64)
+    profiles: z.array(z.object({ name: z.string().max(64), version: z.int().min(1), digest: z.string().max(64) })).max(64),
+    /** The last configuration that came down, and why it was not applied where it was not. */
+    config: z.object({ revision: z.int().min(0), refused: z.string().max(CONFIG_REFUSAL_LENGTH_MAX).optional() }).optional(),
+    /** What is wrong with the device itself, such as a disk that cannot be written. */
+    problem: z.string().max(STATUS_PROBLEM_LENGTH_MAX).optional()
   }),
   z.object({ state: z.literal('offline'), session: z.string().min(1).max(64) })
 ])
@@ -21,7 +30,13 @@ export type Status = z.output<typeof statusSchema>
 /** What the gateway tells a device on its ack topic. */
 export const ackSchema = z.object({
   /** This epoch's seqs collide with others seen before: take a new one. */
-  epoch_spent: z.int().min(1)
+  epoch_spent: z.int().min(1).optional(),
+  /** Publish no faster than this until the connection ends or another is granted; null: as fast as you like. */
+  max_rate: z
+    .string()
+    .refine(text => parseRate(text) !== null)
+    .nullable()
+    .optional()
 })
 
 export type Ack = z.output<typeof ackSchema>

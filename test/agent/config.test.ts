@@ -31,15 +31,23 @@ describe('a configuration', () => {
     const path = await write(MINIMAL)
     expect(await readConfig(path)).toEqual({
       deviceId: 'pi-1',
-      gatewayUrl: 'mqtt://127.0.0.1:1883',
+      gateway: { mqttUrls: ['mqtt://127.0.0.1:1883'], httpUrl: null, httpAfterMs: 30_000 },
       profile: expect.objectContaining({ name: 'host' }),
       bufferPath: join(path, '../pi-1.sqlite'),
-      bufferBytesMax: 2 ** 30,
       replay: null,
       sources: [{ type: 'system', disk: '/', root: '/' }],
       intervalMs: 10_000,
       schedule: null,
-      publish: { inFlightMax: 8, batchReadingsMax: 500, batchBytesMax: 65_536, backoff: { minMs: 500, maxMs: 300_000 } },
+      buffer: {
+        durability: 'strict',
+        commitIntervalMs: 30_000,
+        bytesMax: 2 ** 30,
+        ageMsMax: null,
+        freeBytesMin: 2 ** 26,
+        whenFull: 'thin',
+        ringBytesMax: 2 ** 22
+      },
+      publish: { inFlightMax: 8, batchReadingsMax: 500, batchBytesMax: 65_536, maxRate: null, backoff: { minMs: 500, maxMs: 300_000 } },
       logLevel: 'info'
     })
   })
@@ -53,7 +61,7 @@ describe('a configuration', () => {
     })
     expect(config).toMatchObject({
       intervalMs: 250,
-      bufferBytesMax: 104_857_600,
+      buffer: { bytesMax: 104_857_600 },
       publish: { batchBytesMax: 16_384, batchReadingsMax: 500, backoff: { minMs: 1000, maxMs: 300_000 } },
       sources: [],
       replay: {
@@ -135,7 +143,14 @@ describe('a configuration', () => {
       /source\.time\.zone: is no IANA time zone/
     ],
     ['a backoff upside down', { publish: { backoff: { min: '2s', max: '1s' } } }, /publish\.backoff: min must not be above max/],
-    ['a durability that is not built', { buffer: { path: 'b', durability: 'spill' } }, /buffer\.durability: must be strict/],
+    ['a durability of another kind', { buffer: { path: 'b', durability: 'none' } }, /buffer\.durability: must be strict or spill/],
+    [
+      'a recording that is only spilled',
+      { buffer: { path: 'b', durability: 'spill' }, source: { type: 'csv', path: 'r', time: { column: 't' } } },
+      /buffer\.durability: must be strict where a recording is replayed/
+    ],
+    ['a url and a list of them', { gateway: { url: 'mqtt://a', urls: ['mqtt://b'] } }, /gateway: name a url, or a list of urls/],
+    ['a rate without its second', { publish: { max_rate: '500' } }, /publish\.max_rate: write readings a second, like 500\/s/],
     [
       'a speed that is no number',
       { source: { type: 'csv', path: 'r', time: { column: 't' }, speed: 'fast' } },

@@ -14,7 +14,8 @@ import {
   parseTopic,
   profileSchema,
   type Status,
-  type Value
+  type Value,
+  WATER_LOOP
 } from '@tidemark/protocol'
 import { Aedes } from 'aedes'
 import { pino } from 'pino'
@@ -22,7 +23,7 @@ import { onTestFinished } from 'vitest'
 import { stringify } from 'yaml'
 import { type Config, readConfig } from '../../agent/src/config.js'
 import type { LiveSource } from '../../agent/src/sources/source.js'
-import { SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
+import { type BufferOptions, SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
 
 export const silent = pino({ level: 'silent' })
 
@@ -82,7 +83,7 @@ export async function replayConfigRead(folder: string, rows: number, url: string
 let epochs = 0
 
 /** A buffer whose epochs are 1, 2, 3, … over all buffers of a test file. */
-export function openBuffer(path: string, changes: { deviceId?: string; machineId?: string; bytesMax?: number } = {}): SqliteBuffer {
+export function openBuffer(path: string, changes: Partial<BufferOptions> = {}): SqliteBuffer {
   return new SqliteBuffer({
     path,
     deviceId: 'pump-7',
@@ -94,6 +95,12 @@ export function openBuffer(path: string, changes: { deviceId?: string; machineId
       return bytes
     },
     wallMs: () => 0,
+    monotonicMs: () => performance.now(),
+    whenFull: 'drop-newest',
+    ringBytesMax: 2 ** 20,
+    isLive: false,
+    profile: WATER_LOOP,
+    reserveReadings: 0,
     ...changes
   })
 }

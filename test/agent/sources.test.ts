@@ -152,7 +152,7 @@ describe('the sampler', () => {
     let freed = 0
     const groups = Array.from({ length: 12 }, (_, i) => reading(host(i)))
     const committed = () => {
-      if (++freed === 8) buffer.settle(2, 2, [], 0)
+      if (++freed === 8) buffer.settle(2, 2, [])
     }
     await new Sampler({ source: source(groups, true), profile: HOST, buffer, log: silent, committed }).run(never())
     const { carried } = buffer.tombstonesFor(buffer.epoch, 100)

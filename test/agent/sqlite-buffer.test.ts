@@ -106,10 +106,10 @@ describe('what is in the buffer', () => {
     const path = join(await temporaryFolder(), 'b.sqlite')
     const buffer = openBuffer(path)
     append(buffer, 'aaaa')
-    buffer.settle(2, 2, [], 0)
+    buffer.settle(2, 2, [])
     expect(positionsAfter(buffer, buffer.state.settledPosition)).toEqual([3, 4])
     expect(buffer.facts()).toMatchObject({ oldestHeldSeq: 3, highestSampledSeq: 4, buffered: 2 })
-    buffer.settle(4, 2, [], 0)
+    buffer.settle(4, 2, [])
     expect(buffer.state).toMatchObject({ held: 0, bytes: 0, settledPosition: 4 })
     expect(buffer.facts()).toMatchObject({ oldestHeldSeq: 5, highestSampledSeq: 4, buffered: 0 })
     buffer.close()
@@ -145,7 +145,7 @@ describe('what is in the buffer', () => {
             next += step.pattern.length
           } else if (step.do === 'settle' && held.length > 0) {
             const done = held.splice(0, step.count)
-            buffer.settle(done[done.length - 1], done.length, [], 0)
+            buffer.settle(done[done.length - 1], done.length, [])
           } else if (step.do === 'shed' && held.length > 0) {
             const position = held.shift()!
             buffer.shed({ after: position - 1, last: position, count: 1 }, 'refused')
@@ -180,7 +180,7 @@ describe('tombstones', () => {
     const { carried } = buffer.tombstonesFor(buffer.epoch, 100)
     append(buffer, 'xx')
     expect(buffer.tombstonesFor(buffer.epoch, 100).carried).toMatchObject([{ firstSeq: 1, lastSeq: 5 }])
-    buffer.settle(3, 0, carried, 0)
+    buffer.settle(3, 0, carried)
     expect(buffer.tombstonesFor(buffer.epoch, 100).carried).toMatchObject([{ firstSeq: 4, lastSeq: 5 }])
     buffer.close()
   })

@@ -64,7 +64,7 @@ class Pair {
         const { epoch, base } = model.facts(last.position)
         const declared = [model, real].map(buffer => buffer.tombstonesFor(epoch, last.position - base + 1).carried)
         expect(model.settle(last.position, declared[0])).toEqual(settled)
-        real.settle(last.position, settled.length, declared[1], 0)
+        real.settle(last.position, settled.length, declared[1])
         return
       }
       case 'shed': {
@@ -75,7 +75,7 @@ class Pair {
         return
       }
       case 'publish':
-        for (const buffer of [model, real]) buffer.willPublish(disk.settledPosition + each.ahead)
+        for (const buffer of [model, real]) buffer.willPublish(disk.settledPosition + each.ahead, 0)
         return
       case 'new-epoch':
         for (const buffer of [model, real]) buffer.takeNewEpoch()
@@ -118,6 +118,12 @@ class Pair {
       deviceId: 'pump-1',
       machineId: '',
       bytesMax: 1_000_000,
+      whenFull: 'drop-newest',
+      ringBytesMax: 1_000_000,
+      isLive: false,
+      profile: PROFILE,
+      reserveReadings: 0,
+      monotonicMs: () => 0,
       randomBytes: () => Uint8Array.of(0, 0, 0, 0, 0, 0, ++this.epochs),
       wallMs: () => 0
     })

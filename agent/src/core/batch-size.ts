@@ -44,14 +44,14 @@ export class BatchSizer {
   ) {}
 
   /** How many readings to try, at least 1. */
-  next(): number {
+  next(bytesMax = Number.POSITIVE_INFINITY): number {
     if (this.bytesPerReading === 0) return this.readingsMax
-    return Math.max(1, Math.min(this.readingsMax, Math.floor(this.bytesMax / this.bytesPerReading)))
+    return Math.max(1, Math.min(this.readingsMax, Math.floor(Math.min(this.bytesMax, bytesMax) / this.bytesPerReading)))
   }
 
   /** Half of `count` where the batch came out too large and can be split; null where it can be sent. */
-  judge(count: number, payloadBytes: number): number | null {
-    if (payloadBytes > this.bytesMax && count > 1) return Math.floor(count / 2)
+  judge(count: number, payloadBytes: number, bytesMax = Number.POSITIVE_INFINITY): number | null {
+    if (payloadBytes > Math.min(this.bytesMax, bytesMax) && count > 1) return Math.floor(count / 2)
     // Small batches are mostly header and say little about the bytes of a reading.
     if (count >= 20) this.bytesPerReading = payloadBytes / count
     return null

@@ -10,6 +10,12 @@ export interface EpochRange {
   readonly highestSeq: number | null
 }
 
+/** The epochs when a new one begins behind `base`; the last one ends with the last position that was given. */
+export function withNewEpoch(epochs: readonly EpochRange[], nextPosition: number, base: number, epoch: number): EpochRange[] {
+  const last = epochs[epochs.length - 1]
+  return [...epochs.slice(0, -1), { ...last, highestSeq: nextPosition - 1 - last.base }, { epoch, base, highestSeq: null }]
+}
+
 /** The last position that belongs to the epoch at `index`; Infinity for the current one. */
 export function endOfEpoch(epochs: readonly EpochRange[], index: number): number {
   return epochs[index + 1]?.base ?? Number.POSITIVE_INFINITY

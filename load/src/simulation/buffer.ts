@@ -185,12 +185,12 @@ export class SimulatedBuffer implements BatchSource {
     disk.tombstones.push(...moved)
   }
 
+  /** Adds a tombstone, or makes the one that it continues longer. */
   private extend(first: number, last: number, reason: string): void {
     for (const { epoch, firstSeq, lastSeq } of seqRanges(this.disk.epochs, first, last)) {
-      const ofEpoch = this.disk.tombstones.filter(tombstone => tombstone.epoch === epoch)
-      const latest = ofEpoch.sort((a, b) => a.firstSeq - b.firstSeq).at(-1)
-      if (latest === undefined || latest.lastSeq !== firstSeq - 1 || latest.reason !== reason) this.insert(epoch, firstSeq, lastSeq, reason)
-      else this.disk.tombstones = this.disk.tombstones.map(each => (each.id === latest.id ? { ...each, lastSeq } : each))
+      const isContinued = (each: StoredTombstone) => each.epoch === epoch && each.lastSeq === firstSeq - 1 && each.reason === reason
+      if (!this.disk.tombstones.some(isContinued)) this.insert(epoch, firstSeq, lastSeq, reason)
+      else this.disk.tombstones = this.disk.tombstones.map(each => (isContinued(each) ? { ...each, lastSeq } : each))
     }
   }
 

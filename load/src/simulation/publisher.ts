@@ -1,13 +1,12 @@
 /**
- * A model of the agent's publisher: the same decisions in the same order as agent/src/mqtt-publisher.ts, made by the agent's own
- * window, refusal tracker, batch builder and backoff, over a simulated connection and clock.
+ * The agent's publisher over a simulated connection and clock. What is published and deleted, and when, is decided by the agent's
+ * own code (agent/src/core/delivery.ts); only what surrounds it is a model: connections, timers, crashes.
  */
-import { BatchBuilder, type BuiltBatch } from '@tidemark/agent/dist/batch-builder.js'
+import { BatchBuilder } from '@tidemark/agent/dist/batch-builder.js'
 import { fullJitterMs } from '@tidemark/agent/dist/core/backoff.js'
-import { type Flight, InFlightWindow } from '@tidemark/agent/dist/core/in-flight.js'
-import { RefusalTracker } from '@tidemark/agent/dist/core/refusal.js'
+import { Delivery, type DeliveryBuffer, type DeliveryNote } from '@tidemark/agent/dist/core/delivery.js'
+import { RateLimit } from '@tidemark/agent/dist/core/rate-limit.js'
 import { BATCH_BYTES_MAX, PUBACK_WAIT_MS_MAX } from '@tidemark/agent/dist/limits.js'
-import type { CarriedTombstone } from '@tidemark/agent/dist/tombstone-store.js'
 import type { Profile } from '@tidemark/protocol'
 import type { HeldReading, SimulatedBuffer } from './buffer.js'
 import type { Draw } from './draw.js'
@@ -16,14 +15,6 @@ import type { Plant } from './plants.js'
 import type { AgentScenario } from './scenario.js'
 import type { Life, Scheduler } from './scheduler.js'
 
-interface Cargo {
-  readonly carried: readonly CarriedTombstone[]
-  readonly markOf: number | null
-  readonly isEndOfStream: boolean
-  readonly sentMs: number
-}
-
-const NOT_SENT: Cargo = { carried: [], markOf: null, isEndOfStream: false, sentMs: 0 }
 const BACKOFF = { minMs: 200, maxMs: 20_000 }
 
 export interface PublisherOptions {
@@ -43,25 +34,33 @@ export interface PublisherOptions {
 }
 
 export class SimulatedPublisher {
-  private readonly window: InFlightWindow<Cargo>
-  private readonly refusals = new RefusalTracker()
-  private readonly builder: BatchBuilder
+  private readonly delivery: Delivery
   private connection: Connection | null = null
-  private isUp = false
   private attempt = 0
-  private taken: number
-  private acked: Flight<Cargo>[] = []
-  private deletionIsDue = false
-  private probeSentMs: number | null = null
+  private turnIsDue = false
   private isStalled = false
-  private streamEnds = false
-  hasEnded = false
 
   constructor(private readonly options: PublisherOptions) {
-    const { scenario, buffer, profile } = options
-    this.window = new InFlightWindow(scenario.inFlightMax)
-    this.builder = new BatchBuilder(buffer, profile, scenario.batchReadingsMax, BATCH_BYTES_MAX)
-    this.taken = buffer.disk.settledPosition
+    const { scenario, buffer, profile, scheduler, life } = options
+    this.delivery = new Delivery(
+      {
+        buffer: asDeliveryBuffer(options),
+        builder: new BatchBuilder(buffer, profile, scenario.batchReadingsMax, BATCH_BYTES_MAX),
+        inFlightMax: scenario.inFlightMax,
+        rate: new RateLimit()
+      },
+      {
+        nowMs: () => scheduler.nowMs,
+        publish: (payload, acked) => this.publish(payload, acked),
+        turnSoon: () => this.turnSoon(),
+        wakeIn: delayMs => scheduler.after(delayMs, life, 'wake', () => this.delivery.wake()),
+        note: note => this.note(note)
+      }
+    )
+  }
+
+  get hasEnded(): boolean {
+    return this.delivery.hasEnded
   }
 
   start(): void {
@@ -70,7 +69,7 @@ export class SimulatedPublisher {
   }
 
   wake(): void {
-    this.pump()
+    this.delivery.wake()
   }
 
   /** The process is gone: what it handed to its socket may still arrive. */
@@ -79,167 +78,88 @@ export class SimulatedPublisher {
   }
 
   endStream(): void {
-    this.streamEnds = true
-    this.pump()
+    this.delivery.endStream()
   }
 
   private connect(): void {
     const { network, life, scenario } = this.options
     const connection = network.connect(scenario.deviceId, life, {
-      up: () => {
-        this.isUp = true
-        this.pump()
-      },
+      up: () => this.delivery.up(),
       down: () => {
         if (this.connection === connection) this.lost()
       },
-      told: epochSpent => this.told(epochSpent)
+      told: epochSpent => this.delivery.epochSpent(epochSpent)
     })
     this.connection = connection
   }
 
-  private pump(): void {
-    if (!this.isUp) return
-    const admission = this.refusals.admission()
-    if (admission.mode === 'probe') {
-      this.probe()
-      return
+  private publish(payload: Uint8Array, acked: () => void): void {
+    const { nextMessage, plant, crashPoint, scheduler, life } = this.options
+    const puback = () => {
+      crashPoint('puback')
+      acked()
     }
-    if (admission.mode === 'only') {
-      const suspect = this.window.all().find(flight => flight.id === admission.id)
-      if (suspect?.state === 'waiting') this.send(suspect)
-      return
-    }
-    for (;;) {
-      const waiting = this.window.oldestWaiting()
-      if (waiting !== null) this.send(waiting)
-      else if (!this.window.hasRoom || !this.sendNext()) break
-    }
-    if (this.window.size === 0 && this.acked.length === 0) this.sendMark()
-  }
-
-  private sendNext(): boolean {
-    const built = this.builder.next(this.taken)
-    if (built === null) return false
-    if ('damaged' in built) throw new Error('the simulated buffer is never damaged')
-    const flight = this.window.add(built.span, NOT_SENT)
-    this.taken = built.span.last
-    this.transmit(flight, built, null, false)
-    return true
-  }
-
-  private send(flight: Flight<Cargo>): void {
-    const { markOf, isEndOfStream } = flight.cargo
-    const built = markOf === null ? this.builder.again(flight.span) : this.builder.mark(flight.span.after, markOf, isEndOfStream)
-    this.transmit(flight, built, markOf, isEndOfStream)
-  }
-
-  private sendMark(): void {
-    const { buffer } = this.options
-    const isEnding = this.streamEnds && !this.hasEnded && buffer.held === 0
-    const undeclared = buffer.epochOfTombstones()
-    const epoch = undeclared ?? buffer.epoch
-    let isEndOfStream = isEnding && epoch === buffer.epoch
-    if (isEndOfStream && buffer.facts().highestSampledSeq === 0) this.hasEnded = true
-    if (undeclared === null && (!isEndOfStream || this.hasEnded)) return
-    let built = this.builder.mark(this.taken, epoch, isEndOfStream)
-    if (isEndOfStream && built.moreTombstones) {
-      isEndOfStream = false
-      built = this.builder.mark(this.taken, epoch, false)
-    }
-    this.transmit(this.window.add(built.span, NOT_SENT), built, epoch, isEndOfStream)
-  }
-
-  private transmit(flight: Flight<Cargo>, built: BuiltBatch, markOf: number | null, isEndOfStream: boolean): void {
-    const { buffer, scheduler, nextMessage, plant, crashPoint } = this.options
-    buffer.willPublish(built.position)
-    this.window.send(flight.id, { carried: built.carried, markOf, isEndOfStream, sentMs: scheduler.nowMs })
-    this.connection?.publish({ kind: 'batch', payload: built.payload, message: nextMessage(), acked: () => this.puback(flight.id) })
+    this.connection?.publish({ kind: 'batch', payload, message: nextMessage(), acked: puback })
     crashPoint('publish')
-    if (plant === 'delete-before-puback') scheduler.after(0, this.options.life, 'planted delete', () => this.puback(flight.id))
+    if (plant === 'delete-before-puback') scheduler.after(0, life, 'planted delete', puback)
   }
 
-  private probe(): void {
-    if (this.probeSentMs !== null) return
-    const { scheduler, buffer, nextMessage } = this.options
-    this.probeSentMs = scheduler.nowMs
-    const { payload } = this.builder.mark(this.taken, buffer.epoch, false)
-    const acked = () => {
-      this.probeSentMs = null
-      this.attempt = 0
-      this.refusals.probeAcked()
-      this.pump()
-    }
-    this.connection?.publish({ kind: 'batch', payload, message: nextMessage(), acked })
-  }
-
-  private puback(id: number): void {
-    this.options.crashPoint('puback')
-    this.attempt = 0
-    this.refusals.acked(id)
-    this.deleteLater(this.window.ack(id))
-  }
-
-  private deleteLater(settled: readonly Flight<Cargo>[]): void {
+  private turnSoon(): void {
     const { scheduler, life } = this.options
-    this.acked.push(...settled)
-    if (this.deletionIsDue) return
-    this.deletionIsDue = true
-    scheduler.after(0, life, 'delete', () => this.delete())
+    if (this.turnIsDue) return
+    this.turnIsDue = true
+    scheduler.after(0, life, 'turn', () => {
+      this.turnIsDue = false
+      this.delivery.finishTurn()
+    })
   }
 
-  private delete(): void {
-    this.deletionIsDue = false
-    const flights = this.acked
-    if (flights.length > 0) {
-      const carried = flights.flatMap(flight => flight.cargo.carried)
-      this.options.settled(this.options.buffer.settle(flights[flights.length - 1].span.last, carried))
-      this.acked = []
-      this.options.crashPoint('delete')
-    }
-    if (flights.some(flight => flight.cargo.isEndOfStream)) this.hasEnded = true
-    this.pump()
+  private note(note: DeliveryNote): void {
+    if (note.note === 'acked') this.attempt = 0
+    else if (note.note === 'deleted') this.options.crashPoint('delete')
+    else if (note.note === 'damaged') throw new Error('the simulated buffer is never damaged')
   }
 
   private lost(): void {
     const { scheduler, life, draw } = this.options
-    const oldest = this.window.oldestSent()
-    const tried = oldest !== null && oldest.span.count > 0 && !this.isStalled ? { id: oldest.id, count: oldest.span.count } : null
+    const isStalled = this.isStalled
     this.connection = null
-    this.isUp = false
-    this.window.lose()
-    this.probeSentMs = null
     this.isStalled = false
-    const verdict = this.refusals.lost(tried)
-    if (tried !== null && verdict !== 'send-again') this.giveWay(tried.id, verdict)
     scheduler.after(fullJitterMs(this.attempt++, BACKOFF, draw.unit()), life, 'reconnect', () => this.connect())
-  }
-
-  private giveWay(id: number, verdict: 'halve' | 'shed'): void {
-    const { span } = this.window.all().find(candidate => candidate.id === id)!
-    if (verdict === 'halve') {
-      const { position, count } = this.builder.middle(span)
-      this.window.split(id, position, count, NOT_SENT)
-      this.refusals.begin(id)
-      return
-    }
-    this.delete()
-    this.options.shed(this.options.buffer.shed(span, 'refused'))
-    this.deleteLater(this.window.remove(id))
-    this.refusals.clear()
-  }
-
-  private told(epochSpent: number): void {
-    if (this.options.buffer.replaceSpentEpoch(epochSpent)) this.pump()
+    this.delivery.down(!isStalled)
   }
 
   private checkStall(): void {
     const { scheduler, life } = this.options
-    const sentMs = this.probeSentMs ?? this.window.oldestSent()?.cargo.sentMs ?? null
-    if (sentMs !== null && scheduler.nowMs - sentMs >= PUBACK_WAIT_MS_MAX) {
+    const sinceMs = this.delivery.waitsSinceMs
+    if (sinceMs !== null && scheduler.nowMs - sinceMs >= PUBACK_WAIT_MS_MAX) {
       this.isStalled = true
       this.connection?.drop('no PUBACK')
     }
     scheduler.after(PUBACK_WAIT_MS_MAX / 10, life, 'stall check', () => this.checkStall())
+  }
+}
+
+/** The simulated buffer as the agent's code sees it; what is deleted is told to who keeps the truth. */
+function asDeliveryBuffer({ buffer, settled, shed }: PublisherOptions): DeliveryBuffer {
+  return {
+    get epoch() {
+      return buffer.epoch
+    },
+    get held() {
+      return buffer.held
+    },
+    get settledPosition() {
+      return buffer.disk.settledPosition
+    },
+    readAfter: (position, readingsMax, lastPosition) => buffer.readAfter(position, readingsMax, lastPosition),
+    facts: position => buffer.facts(position),
+    factsOfEpoch: epoch => buffer.factsOfEpoch(epoch),
+    tombstonesFor: (epoch, lastSeq) => buffer.tombstonesFor(epoch, lastSeq),
+    epochOfTombstones: () => buffer.epochOfTombstones(),
+    willPublish: position => buffer.willPublish(position),
+    settle: (position, _count, declared) => settled(buffer.settle(position, declared)),
+    shed: (span, reason) => shed(buffer.shed(span, reason)),
+    replaceSpentEpoch: epoch => buffer.replaceSpentEpoch(epoch)
   }
 }

@@ -1,0 +1,177 @@
+/**
+ * Salvages a damaged buffer: moves it aside and makes a new one of what can be read. Readings keep their event IDs; what cannot be
+ * read is declared as shed (`damaged`), as far as it is known to have existed; new readings get a new epoch.
+ *
+ * Nothing is guessed: a chunk counts only if its bytes are those that were written (CRC), and a reading whose epoch is not known is
+ * not kept, since under another event ID it could be archived twice.
+ */
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import { epochFromBytes, type Profile, profileDigest } from '@tidemark/protocol'
+import { type BufferFileOptions, openBufferFile } from './buffer-file.js'
+import { type Marked, markPath, readMark } from './buffer-mark.js'
+import { type BufferState, type ChunkRow, insertChunk, REPLACE_STATE, SELECT_STATE, type TombstoneRow } from './buffer-schema.js'
+import { type EpochRange, seqRanges } from './core/epochs.js'
+import { DamagedFile } from './damaged-file.js'
+import { CHUNK_OVERHEAD_BYTES, DAMAGED_KEPT_MAX } from './limits.js'
+import { type ProfileRow, profileOf } from './profile-store.js'
+import type { Database } from './sqlite.js'
+import { TombstoneStore } from './tombstone-store.js'
+
+export interface SalvageReport {
+  readonly kept_readings: number
+  /** Readings that are declared as damaged, at most: some of them may have been acked. */
+  readonly declared_readings: number
+  /** Chunks that can be read, but whose epoch or profile is not known. */
+  readonly unidentified_chunks: number
+  /** Where the damaged file is now. */
+  readonly aside: string
+}
+
+/** One line for people. */
+export function salvageText({ kept_readings, declared_readings, aside }: SalvageReport): string {
+  return `the buffer was damaged: ${kept_readings} readings were kept, at most ${declared_readings} are declared as shed (damaged); see ${aside}`
+}
+
+export interface SalvageOptions extends BufferFileOptions {
+  /** Taken for that of held readings where their own is damaged, if its digest is the same. */
+  readonly profile: Profile
+}
+
+/** What could be read of a damaged buffer. */
+interface Remains {
+  readonly state: BufferState | null
+  readonly epochs: readonly EpochRange[]
+  readonly profiles: readonly ProfileRow[]
+  /** null where some cannot be read. */
+  readonly tombstones: readonly TombstoneRow[] | null
+  readonly chunks: readonly ChunkRow[]
+}
+
+/** Salvages the buffer at `path`, which nobody may have open. Throws where the disk cannot be written. */
+export function salvageBuffer(options: SalvageOptions): SalvageReport {
+  const { path } = options
+  const mark = readMark(path, options.deviceId)
+  const aside = moveAside(path)
+  const file = new DamagedFile(aside)
+  const remains = file.read()
+  file.close()
+  const database = openBufferFile(options)
+  try {
+    return rebuild(database, remains, mark, aside, options)
+  } finally {
+    database.close()
+  }
+}
+
+function rebuild(
+  database: Database,
+  remains: Remains,
+  mark: Marked | null,
+  aside: string,
+  { deviceId, machineId, randomBytes, profile: configured }: SalvageOptions
+): SalvageReport {
+  const { state } = remains
+  const epochs = knownEpochs(remains.epochs, mark)
+  const profiles = soundProfiles(remains.profiles, configured)
+  const isKnown = ({ firstPosition, profile }: ChunkRow) =>
+    epochs.length > 0 && firstPosition > epochs[0].base && profiles.some(({ id }) => id === profile)
+  const settled = Math.max(state?.settledPosition ?? 0, epochs[0]?.base ?? 0)
+  // What lost tombstones said is said anew of all seqs: that one is shed does not take back that it was seen.
+  const declaredFrom = remains.tombstones === null ? (epochs[0]?.base ?? 0) + 1 : settled + 1
+  const chunks = remains.chunks.filter(chunk => isKnown(chunk) && chunk.lastPosition > settled)
+  const ends = [
+    state?.nextPosition ?? 1,
+    (state?.reservedPosition ?? 0) + 1,
+    (mark?.lastPosition ?? 0) + 1,
+    (chunks.at(-1)?.lastPosition ?? 0) + 1
+  ]
+  const nextPosition = Math.max(...ends)
+  const lost = epochs.length === 0 ? [] : gaps(chunks, declaredFrom, nextPosition - 1)
+  const held = chunks.reduce((sum, chunk) => sum + chunk.readings, 0)
+  const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.length + CHUNK_OVERHEAD_BYTES, 0)
+  const ended = epochs.map((range, i) =>
+    i === epochs.length - 1 ? { ...range, highestSeq: range.highestSeq ?? nextPosition - 1 - range.base } : range
+  )
+  const report = {
+    kept_readings: held,
+    declared_readings: lost.reduce((sum, { first, last }) => sum + last - first + 1, 0),
+    unidentified_chunks: remains.chunks.filter(chunk => !isKnown(chunk)).length,
+    aside
+  }
+  const fresh = database.prepare<[], BufferState>(SELECT_STATE).get()!
+  const rebuilt: BufferState = {
+    ...(state ?? fresh),
+    deviceId,
+    machineId,
+    nextPosition,
+    reservedPosition: nextPosition - 1,
+    publishedPosition: nextPosition - 1,
+    settledPosition: held === 0 ? nextPosition - 1 : settled,
+    held,
+    bytes,
+    eventTimeMs: null,
+    salvage: salvageText(report)
+  }
+  database.transaction(() => {
+    for (const { id, digest, profile } of profiles) database.prepare('INSERT INTO profiles VALUES (?, ?, ?)').run(id, digest, profile)
+    database.exec('DELETE FROM epochs')
+    for (const { epoch, base, highestSeq } of [
+      ...ended,
+      { epoch: epochFromBytes(randomBytes()), base: nextPosition - 1, highestSeq: null }
+    ])
+      database.prepare('INSERT INTO epochs VALUES (?, ?, ?)').run(epoch, base, highestSeq)
+    for (const chunk of chunks) insertChunk(database).run(chunk)
+    const tombstones = new TombstoneStore(database)
+    for (const { epoch, firstSeq, lastSeq, keepEvery, reason } of remains.tombstones ?? [])
+      if (ended.some(range => range.epoch === epoch)) tombstones.insert({ epoch, firstSeq, lastSeq }, reason, keepEvery)
+    for (const { first, last } of lost) tombstones.extend(seqRanges(ended, first, last), 'damaged')
+    database.prepare<[BufferState]>(REPLACE_STATE).run(rebuilt)
+  })()
+  return report
+}
+
+/** Those that are what their digest says; a damaged one is replaced where the configured one has its digest. */
+function soundProfiles(profiles: Remains['profiles'], configured: Profile): Remains['profiles'] {
+  return profiles.flatMap(row => {
+    if (profileOf(row) !== null) return [row]
+    return row.digest === profileDigest(configured) ? [{ ...row, profile: JSON.stringify(configured) }] : []
+  })
+}
+
+/** The epochs that can be read, and the one that the mark knows. */
+function knownEpochs(epochs: readonly EpochRange[], mark: Marked | null): readonly EpochRange[] {
+  if (mark === null || epochs.some(({ epoch }) => epoch === mark.epoch)) return epochs
+  const older = epochs.filter(({ base }) => base < mark.base)
+  const newest = older.at(-1)
+  const ended = newest === undefined ? [] : [...older.slice(0, -1), { ...newest, highestSeq: newest.highestSeq ?? mark.base - newest.base }]
+  return [...ended, { epoch: mark.epoch, base: mark.base, highestSeq: null }]
+}
+
+/** The positions of [first, last] that no chunk spans. */
+function gaps(chunks: readonly ChunkRow[], first: number, last: number): { first: number; last: number }[] {
+  const found: { first: number; last: number }[] = []
+  let next = first
+  for (const { firstPosition, lastPosition } of chunks) {
+    if (firstPosition > next) found.push({ first: next, last: firstPosition - 1 })
+    next = Math.max(next, lastPosition + 1)
+  }
+  if (next <= last) found.push({ first: next, last })
+  return found
+}
+
+/** Moves the file and its write-ahead log; those of earlier times make way. */
+function moveAside(path: string): string {
+  const named = (k: number) => `${path}.damaged-${k}`
+  for (let k = DAMAGED_KEPT_MAX; k >= 1; k--) {
+    for (const suffix of ['', '-wal']) {
+      if (k === DAMAGED_KEPT_MAX) rmSync(named(k) + suffix, { force: true })
+      else if (existsSync(named(k) + suffix)) renameSync(named(k) + suffix, named(k + 1) + suffix)
+    }
+  }
+  if (existsSync(path)) renameSync(path, named(1))
+  if (existsSync(`${path}-wal`)) renameSync(`${path}-wal`, `${named(1)}-wal`)
+  for (const each of [`${path}-shm`, `${named(1)}-shm`, markPath(path)]) rmSync(each, { force: true })
+  return named(1)
+}
+
+export type { Remains }

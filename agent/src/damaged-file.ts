@@ -1,0 +1,192 @@
+/**
+ * Reads what can be read of a buffer's file that is damaged: row by row, around pages that are broken. Writes nothing of its own; SQLite
+ * may take the write-ahead log in.
+ */
+
+import { z } from 'zod'
+import type { Marked } from './buffer-mark.js'
+import type { Remains } from './buffer-salvage.js'
+import {
+  type BufferState,
+  CHUNK_COLUMNS,
+  type ChunkRow,
+  chunkCrc,
+  SELECT_EPOCHS,
+  SELECT_STATE,
+  TOMBSTONE_COLUMNS,
+  type TombstoneRow
+} from './buffer-schema.js'
+import type { EpochRange } from './core/epochs.js'
+import { type ProfileRow, profileOf } from './profile-store.js'
+import { type Database, Sqlite, type Statement } from './sqlite.js'
+
+const KEY_MAX = Number.MAX_SAFE_INTEGER
+
+export class DamagedFile {
+  private readonly database: Database | null
+
+  constructor(path: string) {
+    this.database = tryTo(() => {
+      const database = new Sqlite(path, { fileMustExist: true })
+      database.unsafeMode(true)
+      database.pragma('writable_schema = ON') // a file that was cut off is refused otherwise
+      return database
+    })
+  }
+
+  close(): void {
+    this.database?.close()
+  }
+
+  read(): Remains {
+    return {
+      state: this.state(),
+      epochs: this.epochs(),
+      profiles: this.profiles(),
+      tombstones: this.tombstones(),
+      chunks: this.chunks()
+    }
+  }
+
+  /** What SQLite and the chunks' checksums say is wrong, in a few lines; empty where nothing is. */
+  problems(mark: Marked | null): string[] {
+    const { database } = this
+    if (database === null) return ['the file is no database any more']
+    const found = tryTo(() => database.pragma('integrity_check(5)', { simple: false })) as { integrity_check: string }[] | null
+    if (found === null) return ['the file cannot be read']
+    const problems = found.map(row => row.integrity_check).filter(text => text !== 'ok')
+    if (this.state() === null) problems.push('its state cannot be read')
+    const epochs = this.epochs()
+    if (epochs.length === 0) problems.push('its epochs cannot be read')
+    else if (mark !== null && !epochs.some(({ epoch, base }) => epoch === mark.epoch && base === mark.base))
+      problems.push('it does not know the epoch that its mark names')
+    if (this.tombstones() === null) problems.push('its tombstones cannot be read')
+    const profiles = this.profiles()
+    if (profiles.some(row => profileOf(row) === null)) problems.push('a profile is not what was written')
+    const all = this.rows<ChunkRow>(CHUNK_BEHIND, row => row.firstPosition)
+    if (all.some(row => !profiles.some(({ id }) => id === row.profile))) problems.push('a profile of its readings cannot be read')
+    const broken = all.filter(row => !isSoundChunk(row)).length
+    if (broken > 0) problems.push(`${broken} of ${all.length} chunks are not what was written`)
+    return problems.map(text => text.replaceAll('\n', ' '))
+  }
+
+  private state(): BufferState | null {
+    const state = tryTo(() => this.database?.prepare<[], BufferState>(SELECT_STATE).get() ?? null)
+    const parsed = stateRow.safeParse(state)
+    return parsed.success && parsed.data.settledPosition < parsed.data.nextPosition ? parsed.data : null
+  }
+
+  private epochs(): EpochRange[] {
+    const rows = tryTo(() => this.database?.prepare<[], EpochRange>(SELECT_EPOCHS).all() ?? null) ?? []
+    return rows.flatMap(row => epochRow.safeParse(row).data ?? [])
+  }
+
+  private profiles(): ProfileRow[] {
+    return this.rows<ProfileRow>('SELECT id, digest, profile FROM profiles WHERE id > ? ORDER BY id LIMIT 1', row => row.id)
+  }
+
+  /** null where some of them cannot be read. */
+  private tombstones(): TombstoneRow[] | null {
+    const rows = tryTo(() => this.database?.prepare<[], TombstoneRow>(`SELECT ${TOMBSTONE_COLUMNS} FROM tombstones`).all() ?? null)
+    const parsed = z.array(tombstoneRow).safeParse(rows)
+    return parsed.success ? parsed.data : null
+  }
+
+  private chunks(): ChunkRow[] {
+    return this.rows<ChunkRow>(CHUNK_BEHIND, row => row.firstPosition).filter(isSoundChunk)
+  }
+
+  /** All rows of a table that can be read, by rising keys; `sql` gives the first behind a key. */
+  private rows<Row>(sql: string, keyOf: (row: Row) => number): Row[] {
+    const { database } = this
+    const statement = database === null ? null : tryTo(() => database.prepare<[number], Row>(sql))
+    if (statement === null) return []
+    const rows: Row[] = []
+    for (let key = 0; ; ) {
+      const read = readBehind(statement, key)
+      if (read === 'damaged') {
+        const next = readableKeyBehind(statement, key)
+        if (next === null) return rows
+        key = next
+        continue
+      }
+      if (read === undefined) return rows
+      const readKey = keyOf(read)
+      if (!(readKey > key)) return rows // out of order: what follows cannot be trusted
+      key = readKey
+      rows.push(read)
+    }
+  }
+}
+
+/** A flipped bit may have made anything of a row's values. */
+const count = z.int().min(0)
+const text = z.string().nullable()
+const stateRow: z.ZodType<BufferState> = z.object({
+  deviceId: z.string(),
+  machineId: z.string(),
+  nextPosition: z.int().min(1),
+  settledPosition: count,
+  publishedPosition: count,
+  reservedPosition: count,
+  held: count,
+  bytes: count,
+  eventTimeMs: z.int().nullable(),
+  sourceKey: text,
+  sourcePosition: text,
+  sourceEnded: count,
+  unreadableRows: count,
+  nulledValues: count,
+  lastAckedMs: z.int().nullable(),
+  lastError: text,
+  lastErrorMs: z.int().nullable(),
+  salvage: text
+})
+const epochRow: z.ZodType<EpochRange> = z.object({ epoch: z.int().min(1), base: count, highestSeq: count.nullable() })
+const tombstoneRow: z.ZodType<TombstoneRow> = z
+  .object({
+    id: z.int(),
+    epoch: z.int().min(1),
+    firstSeq: z.int().min(1),
+    lastSeq: z.int().min(1),
+    keepEvery: count,
+    reason: z.string().regex(/^[a-z-]{1,32}$/)
+  })
+  .refine(({ firstSeq, lastSeq, keepEvery }) => firstSeq <= lastSeq && keepEvery !== 1)
+
+function isSoundChunk(row: ChunkRow): boolean {
+  const numbers = [row.firstPosition, row.lastPosition, row.readings, row.profile, row.storedMs, row.crc]
+  return numbers.every(Number.isSafeInteger) && row.payload instanceof Uint8Array && chunkCrc(row) === row.crc
+}
+
+const CHUNK_BEHIND = `SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position > ? ORDER BY first_position LIMIT 1`
+
+function readBehind<Row>(statement: Statement<[number], Row>, key: number): Row | undefined | 'damaged' {
+  try {
+    return statement.get(key)
+  } catch {
+    return 'damaged'
+  }
+}
+
+/** The least key behind which something, or the end, can be read again: found by doubling steps, then by halving. null: there is none. */
+function readableKeyBehind<Row>(statement: Statement<[number], Row>, key: number): number | null {
+  let step = 1
+  while (key + step < KEY_MAX && readBehind(statement, key + step) === 'damaged') step *= 2
+  if (key + step >= KEY_MAX) return null
+  let [low, high] = [Math.floor(step / 2), step]
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (readBehind(statement, key + middle) === 'damaged') low = middle
+    else high = middle
+  }
+  return key + high
+}
+
+function tryTo<T>(work: () => T): T | null {
+  try {
+    return work()
+  } catch {
+    return null
+  }
+}
