@@ -207,8 +207,7 @@ export class Features {
     const { panes, plan } = this
     const [table] = plan.tables
     const asOfMs = panes.endAt(table, pane)
-    const revision = panes.revisionAt(table, pane) + 1
-    panes.setRevision(table, pane, revision)
+    const revision = panes.addRow(table, pane)
     const values = readerOf(plan).read(panes, asOfMs, pane)
     const expected = plan.tables[plan.windows[plan.longest].table].windowMs / plan.intervalMs
     sinks.row(asOfMs, revision, provisional, panes.readingsAt(table, pane), values.readingsInLongest / expected, values)

@@ -46,7 +46,7 @@ export function accumulateRun(data: Float64Array, base: number, accumulator: Acc
   let sum = sumAt >= 0 ? data[base + sumAt] : 0
   for (let i = first + from; i < first + behind; i++) {
     const value = values[i]
-    if (value !== value) continue // NaN
+    if (Number.isNaN(value)) continue
     n++
     if (meanAt >= 0) {
       const deviation = value - mean
