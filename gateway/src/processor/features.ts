@@ -16,6 +16,8 @@ import { panesUnder } from './panes-under.js'
 import { WindowReader, type WindowValues } from './windows.js'
 
 export interface FeatureSinks {
+  /** Whether a row is not wanted, and need not be made: it counts as if it had gone out. */
+  skips(asOfMs: number, revision: number): boolean
   /**
    * A row goes out. `eventCount`: readings in the hop that ends at `asOfMs`. `coverage`: readings in the longest window over readings
    * expected in it. `values` is overwritten by the next row.
@@ -208,6 +210,7 @@ export class Features {
     const [table] = plan.tables
     const asOfMs = panes.endAt(table, pane)
     const revision = panes.addRow(table, pane)
+    if (sinks.skips(asOfMs, revision)) return
     const values = readerOf(plan).read(panes, asOfMs, pane)
     const expected = plan.tables[plan.windows[plan.longest].table].windowMs / plan.intervalMs
     sinks.row(asOfMs, revision, provisional, panes.readingsAt(table, pane), values.readingsInLongest / expected, values)
