@@ -99,7 +99,7 @@ export class Processor {
         continue
       }
       if (kind !== 'requeue') state.counters.messages++
-      if (kind === 'batch' && ingestPlain(state, cursor)) continue
+      if (kind === 'batch' && ingestPlain(state, cursor, this.warmUp.deviceAt(frameIndex))) continue
       const { deviceId, payload } = cursor
       const message = { deviceId, frameIndex, payload, payloadKept: false }
       if (kind === 'requeue') ingestRequeue(state, message)
