@@ -62,6 +62,7 @@ const step = fc.oneof(
     arbitrary: fc.record({
       type: fc.constant('start' as const),
       downMs: fc.integer({ min: 0, max: 10_000_000 }),
+      smallHourRows: fc.constantFrom(TIGHT.smallHourRows, TIGHT.smallHourRows, 3, 40),
       profiles: fc.constantFrom(...PROFILE_SETS)
     })
   },
@@ -119,7 +120,10 @@ export function writeLog(t: Timeline, steps: readonly Step[]): void {
         break
       case 'start':
         t.leap(each.downMs)
-        t.append({ kind: 'control', payload: encodeControl({ control: 'start', settings: TIGHT, profiles: each.profiles }) })
+        t.append({
+          kind: 'control',
+          payload: encodeControl({ control: 'start', settings: { ...TIGHT, smallHourRows: each.smallHourRows }, profiles: each.profiles })
+        })
         break
       case 'drain':
         t.drain()

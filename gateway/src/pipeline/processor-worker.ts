@@ -32,7 +32,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   const { recovered, archive } = openArchive(dataDir, { warn: message => post({ type: 'warning', message }) })
   const eventIds = new SqliteEventIdStore(join(dataDir, 'event-ids.sqlite'))
   const snapshot = recovered.loadNewestSnapshot()
-  const processor = new Processor(eventIds, snapshot?.parts() ?? null)
+  const processor = new Processor(eventIds, snapshot?.parts() ?? null, recovered.committedEntry)
   checkLog(log, dataDir, lastEntry, processor.entry, recovered.committedEntry)
   const repairs = new Repairs(dataDir, post)
   const served = new ServedState(processor, join(dataDir, 'catalog.sqlite'))

@@ -7,37 +7,50 @@ const SLOTS_MIN = 1024
 /** A hash table with open addressing, at most half full. Holds what was added; devices never go. */
 export class DeviceLookup {
   private slots = new Array<Device | undefined>(SLOTS_MIN).fill(undefined)
+  /** By slot, the hash of the ID there: others need not be looked at. */
+  private hashes = new Int32Array(SLOTS_MIN)
   private count = 0
 
   find(bytes: Uint8Array, start: number, end: number): Device | undefined {
-    const { slots } = this
-    const mask = slots.length - 1
-    const length = end - start
-    for (let slot = hashOf(bytes, start, end) & mask; ; slot = (slot + 1) & mask) {
+    const { slots, hashes } = this
+    const mask = hashes.length - 1
+    const hash = hashOf(bytes, start, end)
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const device = slots[slot]
-      if (device === undefined || isText(device.deviceId, bytes, start, length)) return device
+      if (device === undefined || (hashes[slot] === hash && isText(device.deviceId, bytes, start, end - start))) return device
     }
+  }
+
+  /** Probably the device, found without looking at any; it may be another. */
+  guess(bytes: Uint8Array, start: number, end: number): Device | undefined {
+    const { slots, hashes } = this
+    const mask = hashes.length - 1
+    const hash = hashOf(bytes, start, end)
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) if (hashes[slot] === hash || slots[slot] === undefined) return slots[slot]
   }
 
   /** Adds a device that is not in it yet. */
   add(device: Device): void {
     if (++this.count * 2 > this.slots.length) this.grow()
-    place(this.slots, device)
+    this.place(device)
   }
 
   private grow(): void {
-    const slots = new Array<Device | undefined>(this.slots.length * 2).fill(undefined)
-    for (const device of this.slots) if (device !== undefined) place(slots, device)
-    this.slots = slots
+    const before = this.slots
+    this.slots = new Array<Device | undefined>(before.length * 2).fill(undefined)
+    this.hashes = new Int32Array(before.length * 2)
+    for (const device of before) if (device !== undefined) this.place(device)
   }
-}
 
-function place(slots: (Device | undefined)[], device: Device): void {
-  const mask = slots.length - 1
-  const bytes = Uint8Array.from(device.deviceId, character => character.charCodeAt(0))
-  let slot = hashOf(bytes, 0, bytes.length) & mask
-  while (slots[slot] !== undefined) slot = (slot + 1) & mask
-  slots[slot] = device
+  private place(device: Device): void {
+    const mask = this.slots.length - 1
+    const bytes = Uint8Array.from(device.deviceId, character => character.charCodeAt(0))
+    const hash = hashOf(bytes, 0, bytes.length)
+    let slot = hash & mask
+    while (this.slots[slot] !== undefined) slot = (slot + 1) & mask
+    this.slots[slot] = device
+    this.hashes[slot] = hash
+  }
 }
 
 export function asciiText(bytes: Uint8Array, start: number, end: number): string {
@@ -50,5 +63,5 @@ export function asciiText(bytes: Uint8Array, start: number, end: number): string
 function hashOf(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0x811c9dc5
   for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193)
-  return (hash ^ (hash >>> 15)) >>> 0
+  return hash ^ (hash >>> 15)
 }

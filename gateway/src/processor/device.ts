@@ -73,7 +73,7 @@ export class Device {
   featureRows = -1
   featureText = 0
   /** At most one a profile's name. */
-  readonly features: Features[] = []
+  features: readonly Features[] = []
   private opaqueCounts: OpaqueCounts | null
   /** The epoch that was used last. */
   private latest: Epoch | null = null
@@ -113,9 +113,9 @@ export class Device {
 
   /** Keeps the features, in place of those of the same profile's name. */
   setFeatures(features: Features): void {
-    const at = this.features.findIndex(({ plan }) => plan.profile.name === features.plan.profile.name)
-    if (at < 0) this.features.push(features)
-    else this.features[at] = features
+    const { name } = features.plan.profile
+    const isKnown = this.featuresOf(name) !== undefined
+    this.features = isKnown ? this.features.map(each => (each.plan.profile.name === name ? features : each)) : [...this.features, features]
   }
 
   /** The epoch that was used last. */

@@ -33,6 +33,10 @@ export const SHED_PIECES_MAX = 1024
 /** What a seq is on arrival. `reused`: seen, but this is another reading under the same event ID. */
 export type Sight = 'new' | 'duplicate' | 'reused' | 'shed' | 'fragmented'
 
+/** What most epochs share, having none of their own; nothing is ever added to it. */
+const NONE: SpannedInterval[] = []
+const NOTHING_SHED = new ShedSeqs()
+
 export class Epoch {
   readonly epoch: number
   readonly counts: EpochCounts
@@ -45,15 +49,15 @@ export class Epoch {
   private latestEventTimeMs: number
   private readonly ahead: Ahead[]
   /** Unseen seqs that the device no longer holds; those of them that are shed are not missing. */
-  private readonly missing: SpannedInterval[]
+  private missing: SpannedInterval[]
   /** The latest event time of what is settled. */
   private settledMs: number
   /** What of the missing has been blurred since the last report; perhaps with shed seqs among them. */
-  private readonly blurred: SpannedInterval[] = []
+  private blurred: SpannedInterval[] = NONE
   /** `blurredThrough` as of the last report, and how many ranges that held. */
   private reportedThrough: number
   private reportedCount: number
-  private readonly shed: ShedSeqs
+  private shed: ShedSeqs
 
   constructor(epoch: number, snapshot?: EpochSnapshot) {
     this.epoch = epoch
@@ -64,11 +68,11 @@ export class Epoch {
     this.blurredThrough = snapshot?.blurredThrough ?? 0
     this.latestEventTimeMs = snapshot?.latestEventTimeMs ?? Number.NEGATIVE_INFINITY
     this.ahead = snapshot?.ahead ?? []
-    this.missing = snapshot?.missing ?? []
+    this.missing = snapshot === undefined || snapshot.missing.length === 0 ? NONE : snapshot.missing
     this.settledMs = snapshot?.settledMs ?? Number.NEGATIVE_INFINITY
     this.reportedThrough = snapshot?.reportedThrough ?? 0
     this.reportedCount = snapshot?.reportedCount ?? 0
-    this.shed = new ShedSeqs(snapshot?.shed)
+    this.shed = snapshot === undefined || snapshot.shed.length === 0 ? NOTHING_SHED : new ShedSeqs(snapshot.shed)
   }
 
   /**
@@ -147,6 +151,7 @@ export class Epoch {
     onShed: (seqs: number, span: Span) => void = () => {}
   ): number {
     const endSeq = Math.min(lastSeq, this.highestSampledSeq)
+    if (this.shed === NOTHING_SHED) this.shed = new ShedSeqs()
     const bury = ({ first, last, ...span }: SpannedInterval): number => {
       if (!this.makeRoomForShed()) return 0
       const range = { firstSeq: Math.max(first, firstSeq, this.blurredThrough + 1), lastSeq: Math.min(last, endSeq), keepEvery }
@@ -171,6 +176,7 @@ export class Epoch {
   settleBelow(oldestHeldSeq: number, around: Surroundings = NOTHING_KNOWN): number {
     const last = oldestHeldSeq - 1
     if (last <= this.settledThrough) return Number.NEGATIVE_INFINITY
+    if (this.missing === NONE) this.missing = []
     for (const unseen of this.unseenAbove(last, around)) {
       const kept = this.shed.countKept(unseen.first, unseen.last)
       this.counts.missing += kept
@@ -229,7 +235,7 @@ export class Epoch {
     ]
     const keepThrough = this.reportedThrough
     const isNews = ranges.length > 0 || this.reportedCount > 0
-    this.blurred.length = 0
+    this.blurred = NONE
     this.reportedThrough = this.blurredThrough
     this.reportedCount = ranges.length
     return isNews ? { keepThrough, ranges } : null
@@ -313,7 +319,7 @@ export class Epoch {
   private blur(seq: number): void {
     this.blurredThrough = Math.max(this.blurredThrough, seq)
     this.shed.forgetThrough(seq)
-    this.blurred.push(...removeThrough(this.missing, seq))
+    this.blurred = [...this.blurred, ...removeThrough(this.missing, seq)]
   }
 
   private noteSettled(eventTimeMs: number): number {

@@ -5,11 +5,16 @@
  */
 import { type Aggregate, durationMs, type FlagSpec, type Profile, profileDigest } from '@tidemark/protocol'
 
-/** Offsets in a young pane that every table has: the pane's end (Unix ms; the pane is (end - hop, end]) and its readings. */
+/**
+ * Offsets in a young pane: the pane's end (Unix ms; the pane is (end - hop, end]) and its readings, to which `ROW` is added for each
+ * row that went out as of its end (in the table of the row's hop).
+ */
 export const PANE_END = 0
 export const PANE_READINGS = 1
-/** Only in the table of the row's hop: the revision of the row as of this pane's end; -1 while none went out. */
-export const PANE_REVISION = 2
+const PANE_HEAD = 2
+
+/** More than a pane has readings. */
+export const ROW = 2 ** 32
 
 /** Time, epoch, seq, value, twice: the last reading and the one before it. */
 export const LAST_TWO_DOUBLES = 8
@@ -144,7 +149,7 @@ export function planFeatures(profile: Profile): Plan {
   })
   const flags = profile.flags.map((spec): FlagPlan => {
     const accumulator = accumulatorOf(tables[0], metricIndex.get(spec.metric)!)
-    reserve(tables[0], accumulator, 'range')
+    reserve(tables[0], accumulator, spec.flag === 'deviates' ? 'range' : 'max')
     const operands = spec.flag === 'deviates' ? [spec.mean, spec.std] : [spec.of]
     return { spec, accumulator, operands: operands.map(name => features.findIndex(feature => feature.name === name)) }
   })
@@ -177,7 +182,7 @@ function tableOf(tables: TablePlan[], hopMs: number): number {
     tables.push({
       hopMs,
       isRowHop,
-      stride: isRowHop ? PANE_REVISION + 1 : PANE_READINGS + 1,
+      stride: PANE_HEAD,
       oldStride: 0,
       headAt: 0,
       windowMs: hopMs,

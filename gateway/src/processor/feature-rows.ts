@@ -34,6 +34,18 @@ export class FeatureRowWriter implements FeatureSinks {
     return this
   }
 
+  /** Counts a row that nobody wants; answers false where it is wanted. */
+  skips(asOfMs: number, revision: number): boolean {
+    const { outputs } = this
+    if (outputs.discardsFrom === Number.POSITIVE_INFINITY) return false
+    const rows = outputs.rowsToStage(this.layoutOf(this.plan), asOfMs, this.ingestMs, 0)
+    if (!rows.isDiscarded) return false
+    rows.endRows(1)
+    outputs.rows++
+    this.count(revision)
+    return true
+  }
+
   row(asOfMs: number, revision: number, provisional: boolean, eventCount: number, coverage: number, values: WindowValues): void {
     const { ingestMs } = this
     const out = this.outputs.rowsToStage(this.layoutOf(this.plan), asOfMs, ingestMs)
@@ -54,6 +66,10 @@ export class FeatureRowWriter implements FeatureSinks {
     const firstFlag = firstFeature + features.length
     for (let f = 0; f < flags.length; f++) staged[firstFlag + f] = flags[f]
     out.endStaged()
+    this.count(revision)
+  }
+
+  private count(revision: number): void {
     this.rows++
     if (revision > 0) this.corrections++
   }

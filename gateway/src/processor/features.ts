@@ -16,6 +16,8 @@ import { panesUnder } from './panes-under.js'
 import { WindowReader, type WindowValues } from './windows.js'
 
 export interface FeatureSinks {
+  /** Whether a row is not wanted, and need not be made: it counts as if it had gone out. */
+  skips(asOfMs: number, revision: number): boolean
   /**
    * A row goes out. `eventCount`: readings in the hop that ends at `asOfMs`. `coverage`: readings in the longest window over readings
    * expected in it. `values` is overwritten by the next row.
@@ -24,6 +26,9 @@ export interface FeatureSinks {
   /** Rows as of (fromMs, throughMs] would change, but their panes are gone. */
   repair(fromMs: number, throughMs: number): void
 }
+
+/** In a line of a CPU's cache. */
+const DOUBLES_PER_LINE = 8
 
 /** Most open panes a table may hold; beyond it the older half goes out, and what comes for it later is a correction. */
 const PANES_MAX = 8192
@@ -75,16 +80,22 @@ export class Features {
     return timeMs <= hopEndMs && timeMs > hopEndMs - table.hopMs && this.emittedThroughMs >= hopEndMs - table.hopMs
   }
 
-  /** Reads what the next reading will be merged into. */
-  warm(): number {
+  /** Only reads: what of the block's head the next reading will need. */
+  readHead(): number {
+    const { data } = this.panes
+    let seen = 0
+    for (let at = 0; at < this.plan.headDoubles; at += DOUBLES_PER_LINE) seen += data[at]
+    return seen
+  }
+
+  /** Only reads: the panes that the next reading will be merged into. */
+  readOpenPanes(): number {
     const { panes } = this
     const { tables } = this.plan
     let seen = 0
     for (let t = 0; t < tables.length; t++) {
-      const count = panes.count(tables[t])
-      if (count === 0) continue
-      const base = panes.baseOf(tables[t], count - 1)
-      seen += panes.data[base] + panes.data[base + 8] + panes.data[base + tables[t].stride - 1]
+      const base = panes.baseOf(tables[t], Math.max(0, panes.count(tables[t]) - 1))
+      for (let at = 0; at < tables[t].stride; at += DOUBLES_PER_LINE) seen += panes.data[base + at] ?? 0
     }
     return seen
   }
@@ -207,8 +218,8 @@ export class Features {
     const { panes, plan } = this
     const [table] = plan.tables
     const asOfMs = panes.endAt(table, pane)
-    const revision = panes.revisionAt(table, pane) + 1
-    panes.setRevision(table, pane, revision)
+    const revision = panes.addRow(table, pane)
+    if (sinks.skips(asOfMs, revision)) return
     const values = readerOf(plan).read(panes, asOfMs, pane)
     const expected = plan.tables[plan.windows[plan.longest].table].windowMs / plan.intervalMs
     sinks.row(asOfMs, revision, provisional, panes.readingsAt(table, pane), values.readingsInLongest / expected, values)

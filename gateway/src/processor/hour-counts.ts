@@ -44,9 +44,8 @@ export class HourCounts {
   private device = new Int32Array(0)
   private profile = new Int32Array(0)
   private hoursMs = new Float64Array(0)
-  /** By device, the place used last: a device mostly sends of one hour. */
-  private readonly lastPlace: number[] = []
-  private readonly places = new Map<string, number>()
+  /** A hash table of places, at most half full; -1: free. */
+  private slots = new Int32Array(0)
   /** Names by place in the dictionary. */
   private profileNames: string[] = []
   private round = 0
@@ -121,8 +120,7 @@ export class HourCounts {
     this.profiles.clear()
     this.profileNames = []
     this.round++
-    this.places.clear()
-    this.lastPlace.length = 0
+    this.slots.fill(-1)
     return taken
   }
 
@@ -131,18 +129,25 @@ export class HourCounts {
     const device = indexIn(this.devices, deviceId)
     const profileIndex = indexIn(this.profiles, profile)
     this.profileNames[profileIndex] = profile
-    const last = this.lastPlace[device]
-    if (last !== undefined && this.hoursMs[last] === hourMs && this.profile[last] === profileIndex) return last
-    const key = `${device}/${profileIndex}/${hourMs}`
-    const place = this.places.get(key) ?? this.addPlace(key, device, profileIndex, hourMs)
-    this.lastPlace[device] = place
-    return place
+    if (this.size === this.capacity) this.grow()
+    const slot = this.slotOf(device, profileIndex, hourMs)
+    if (this.slots[slot] < 0) this.slots[slot] = this.addPlace(device, profileIndex, hourMs)
+    return this.slots[slot]
   }
 
-  private addPlace(key: string, device: number, profileIndex: number, hourMs: number): number {
-    if (this.size === this.capacity) this.grow()
+  /** The slot that holds the place, or that is free for it. */
+  private slotOf(device: number, profile: number, hourMs: number): number {
+    const { slots } = this
+    const mask = slots.length - 1
+    const mixed = Math.imul(Math.imul(device, 31) + profile, 0x9e3779b1) ^ Math.imul(hourMs / HOUR_MS, 0x85ebca6b)
+    for (let slot = (mixed ^ (mixed >>> 15)) & mask; ; slot = (slot + 1) & mask) {
+      const place = slots[slot]
+      if (place < 0 || (this.device[place] === device && this.profile[place] === profile && this.hoursMs[place] === hourMs)) return slot
+    }
+  }
+
+  private addPlace(device: number, profileIndex: number, hourMs: number): number {
     const place = this.size++
-    this.places.set(key, place)
     this.device[place] = device
     this.profile[place] = profileIndex
     this.hoursMs[place] = hourMs
@@ -159,6 +164,8 @@ export class HourCounts {
     const hoursMs = new Float64Array(this.capacity)
     hoursMs.set(this.hoursMs)
     this.hoursMs = hoursMs
+    this.slots = new Int32Array(2 * this.capacity).fill(-1)
+    for (let place = 0; place < this.size; place++) this.slots[this.slotOf(this.device[place], this.profile[place], hoursMs[place])] = place
   }
 }
 

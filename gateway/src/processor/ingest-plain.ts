@@ -12,13 +12,13 @@ import type { KnownProfile, State } from './state.js'
 
 const HOUR_MS = 3_600_000
 
-/** Whether the frame's payload was such a batch; where not, nothing has happened that `ingestBatch` would not do again. */
-export function ingestPlain(state: State, frame: FrameCursor): boolean {
+/** `guess` is probably its device. Whether the frame's payload was such a batch; where not, nothing has happened that `ingestBatch` would not do again. */
+export function ingestPlain(state: State, frame: FrameCursor, guess?: Device): boolean {
   const { plain } = state
   if (!plain.read(frame.bytes, frame.payloadStart, frame.payloadEnd, state.findProfile)) return false
   const known = state.profile(plain.profile.name, plain.profile.version)
   if (typeof known === 'string' || !isSound(plain, known.rules, state.ingestMs)) return false
-  const device = state.touchDeviceAt(frame.bytes, frame.idStart, frame.idEnd)
+  const device = state.touchDeviceAt(frame.bytes, frame.idStart, frame.idEnd, guess)
   const epoch = device?.touchEpoch(plain.epoch)
   if (!device || !epoch) return false
   const { count, seqs, oldestHeldSeq } = plain

@@ -18,10 +18,10 @@ import {
   YOUNG_SLOTS
 } from './feature-plan.js'
 import { keepLastTwo, type Order, type Run } from './pane.js'
-import { clearPane, mergeLastTwo, type Panes } from './panes.js'
+import { clearPane, mergeLastTwo, type Panes, readingsIn } from './panes.js'
 
 /** Room for so many more old panes is made at a time. */
-const OLD_STEP = 4
+const OLD_STEP = 2
 
 /** Young slots that may stay empty before they are given back: a backlog that has gone out leaves thousands. */
 const SPARE_SLOTS_MAX = 32
@@ -73,7 +73,7 @@ function ageOne(panes: Panes, table: TablePlan, pane: number, slot: number): voi
   const { data } = panes
   const from = panes.baseOf(table, pane)
   const to = oldBase(panes, table, slot)
-  addToCount(data, to, 0, data[from + PANE_READINGS])
+  addToCount(data, to, 0, readingsIn(data, from))
   for (const accumulator of table.accumulators) {
     addToCount(data, to, accumulator.countPlace, data[from + accumulator.n])
     for (const part of PARTS) if (accumulator.old[part] >= 0) data[to + accumulator.old[part]] = data[from + accumulator[part]]

@@ -24,6 +24,11 @@ export class Outputs {
   /** Rows that wait, and bytes of payloads in them: what bounds memory between boundaries. */
   rows = 0
   payloadBytes = 0
+  /**
+   * Rows that go out at the next boundary need not be kept, as nobody wants them; at least so many of an hour are sure to go.
+   * Infinity: all are wanted.
+   */
+  discardsFrom = Number.POSITIVE_INFINITY
   private serials = 0
   private readonly pending = new Map<string, Rows>()
   /** The rows that each layout wrote to last. */
@@ -42,7 +47,10 @@ export class Outputs {
   rowsToStage(layout: RowLayout, timeMs: number, ingestMs: number, count = 1): Rows {
     this.rows += count
     const recent = this.recent.get(layout)
-    if (recent !== undefined && timeMs >= recent.hourMs && timeMs < recent.hourMs + HOUR_MS) return recent
+    if (recent !== undefined && timeMs >= recent.hourMs && timeMs < recent.hourMs + HOUR_MS) {
+      if (recent.count >= this.discardsFrom && !recent.isDiscarded) recent.discard()
+      return recent
+    }
     const hourMs = Math.floor(timeMs / HOUR_MS) * HOUR_MS
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
@@ -50,6 +58,7 @@ export class Outputs {
       rows = new Rows(layout, hourMs, ingestMs, ++this.serials)
       this.pending.set(key, rows)
     }
+    if (rows.count >= this.discardsFrom && !rows.isDiscarded) rows.discard()
     this.recent.set(layout, rows)
     return rows
   }
@@ -89,6 +98,11 @@ export class Outputs {
     return this.pending.values()
   }
 
+  /** What is no small hour stays none when another number of rows makes one from now on. */
+  noteLarge(smallHourRows: number): void {
+    for (const rows of this.pending.values()) if (rows.count >= smallHourRows) rows.isLarge = true
+  }
+
   get isEmpty(): boolean {
     return this.pending.size === 0
   }
@@ -99,16 +113,19 @@ export class Outputs {
     return false
   }
 
-  /** Takes what the boundary writes; the rest waits. */
+  /** Takes what the boundary writes; the rest waits. Of what nobody wants no file is given. */
   take(rule: TakeRule): { files: FileRows[]; strings: string[]; hours: HourLedger[]; repairs: RepairMark[] } {
     const files: FileRows[] = []
     const strings: string[] = []
     const currentHourMs = Math.floor(rule.ingestMs / HOUR_MS) * HOUR_MS
     for (const [key, rows] of this.pending) {
       if (!rule.all && rows.layout.layer !== 'resolved' && isSmallHour(rows, rule, currentHourMs)) continue
-      const { layer, profile, profileVersion, sortBy } = rows.layout
-      files.push({ layer, profile, profileVersion, hourMs: rows.hourMs, rows: rows.count, columns: rows.toColumns(strings.length), sortBy })
-      for (const text of rows.strings) strings.push(text)
+      if (this.discardsFrom === Number.POSITIVE_INFINITY) {
+        const { layer, profile, profileVersion, sortBy } = rows.layout
+        const columns = rows.toColumns(strings.length)
+        files.push({ layer, profile, profileVersion, hourMs: rows.hourMs, rows: rows.count, columns, sortBy })
+        for (const text of rows.strings) strings.push(text)
+      }
       this.pending.delete(key)
       this.rows -= rows.count
       this.payloadBytes -= rows.payloadBytes
@@ -166,5 +183,5 @@ export class Outputs {
 
 /** Whether the rows are few, of an hour gone by, and have not waited long. */
 function isSmallHour(rows: Rows, { smallHourRows, ingestMs, smallHourWaitMs }: TakeRule, currentHourMs: number): boolean {
-  return rows.hourMs < currentHourMs && rows.count < smallHourRows && ingestMs - rows.sinceMs < smallHourWaitMs
+  return !rows.isLarge && rows.hourMs < currentHourMs && rows.count < smallHourRows && ingestMs - rows.sinceMs < smallHourWaitMs
 }

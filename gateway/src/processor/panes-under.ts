@@ -6,14 +6,14 @@ import {
   OLD_COUNT,
   OLD_FIRST,
   OLD_SLOTS,
+  PANE_END,
   PANE_READINGS,
-  PANE_REVISION,
   PARTS,
   type TablePlan,
   YOUNG_COUNT
 } from './feature-plan.js'
 import { addToCount, clearOld, countAt, oldBase } from './old-panes.js'
-import { clearPane, type Panes } from './panes.js'
+import { clearPane, type Panes, readingsIn } from './panes.js'
 
 interface Kept {
   readonly here: Accumulator
@@ -51,12 +51,13 @@ function keepsAllOld(here: Accumulator, wanted: Accumulator): boolean {
 function copyYoung(from: Panes, here: TablePlan, to: Panes, there: TablePlan, kept: readonly Kept[]): void {
   const count = from.count(here)
   to.data[there.headAt + YOUNG_COUNT] = count
-  const head = here.isRowHop && there.isRowHop ? PANE_REVISION + 1 : PANE_READINGS + 1
+  const keepsRows = here.isRowHop && there.isRowHop
   for (let pane = 0; pane < count; pane++) {
     const at = from.baseOf(here, pane)
     const into = to.baseOf(there, pane)
     clearPane(to.data, into, there)
-    for (let offset = 0; offset < head; offset++) to.data[into + offset] = from.data[at + offset]
+    to.data[into + PANE_END] = from.data[at + PANE_END]
+    to.data[into + PANE_READINGS] = keepsRows ? from.data[at + PANE_READINGS] : readingsIn(from.data, at)
     for (const pair of kept) {
       to.data[into + pair.there.n] = from.data[at + pair.here.n]
       for (const part of PARTS) if (pair.there[part] >= 0) to.data[into + pair.there[part]] = from.data[at + pair.here[part]]

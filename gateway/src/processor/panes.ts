@@ -22,8 +22,8 @@ import {
   OLD_SLOTS,
   PANE_END,
   PANE_READINGS,
-  PANE_REVISION,
   type Plan,
+  ROW,
   type TablePlan,
   YOUNG_AT,
   YOUNG_COUNT,
@@ -31,8 +31,11 @@ import {
 } from './feature-plan.js'
 import { accumulate, accumulateRun, keepLastTwo, type Order, type Run } from './pane.js'
 
-/** Room for so many more young panes is made at a time. */
-const YOUNG_STEP = 2
+/** Room for so many young panes of the row's hop is made at first. */
+const YOUNG_SLOTS_MIN = 4
+
+/** Up to here room is made one by one, so that a device that is in time has none to spare; above, an eighth at a time. */
+const YOUNG_SLOTS_TIGHT = 24
 
 export class Panes {
   readonly plan: Plan
@@ -63,15 +66,15 @@ export class Panes {
   }
 
   readingsAt(table: TablePlan, pane: number): number {
-    return this.data[this.baseOf(table, pane) + PANE_READINGS]
+    return readingsIn(this.data, this.baseOf(table, pane))
   }
 
-  revisionAt(table: TablePlan, pane: number): number {
-    return this.data[this.baseOf(table, pane) + PANE_REVISION]
-  }
-
-  setRevision(table: TablePlan, pane: number, revision: number): void {
-    this.data[this.baseOf(table, pane) + PANE_REVISION] = revision
+  /** Counts a row that goes out as of the pane's end; returns its revision, 0 for the first. */
+  addRow(table: TablePlan, pane: number): number {
+    const at = this.baseOf(table, pane) + PANE_READINGS
+    const rows = Math.floor(this.data[at] / ROW)
+    this.data[at] += ROW
+    return rows
   }
 
   /** Where the pane lies in the block. */
@@ -136,7 +139,7 @@ export class Panes {
   insertYoung(table: TablePlan, pane: number): number {
     const { headAt, stride } = table
     const count = this.data[headAt + YOUNG_COUNT]
-    if (count === this.data[headAt + YOUNG_SLOTS]) this.resize(table, this.data[headAt + OLD_SLOTS], count + YOUNG_STEP)
+    if (count === this.data[headAt + YOUNG_SLOTS]) this.resize(table, this.data[headAt + OLD_SLOTS], slotsAbove(count, table))
     const { data } = this
     const base = this.baseOf(table, pane)
     data.copyWithin(base + stride, base, base + (count - pane) * stride)
@@ -182,14 +185,23 @@ export class Panes {
   }
 }
 
+function slotsAbove(count: number, { isRowHop }: TablePlan): number {
+  if (count === 0) return isRowHop ? YOUNG_SLOTS_MIN : 2
+  return count < YOUNG_SLOTS_TIGHT ? count + 1 : count + (count >> 3)
+}
+
+/** Readings in the young pane at `base`. */
+export function readingsIn(data: Float64Array, base: number): number {
+  return data[base + PANE_READINGS] % ROW
+}
+
 function copy(from: Float64Array, at: number, to: Float64Array, toAt: number, doubles: number): void {
   if (doubles > 0) to.set(from.subarray(at, at + doubles), toAt)
 }
 
 /** Makes a young pane at `base` that holds no reading. */
-export function clearPane(data: Float64Array, base: number, { stride, isRowHop, accumulators }: TablePlan): void {
+export function clearPane(data: Float64Array, base: number, { stride, accumulators }: TablePlan): void {
   data.fill(0, base, base + stride)
-  if (isRowHop) data[base + PANE_REVISION] = -1
   for (const { min, max, lastTwo } of accumulators) {
     if (min >= 0) data[base + min] = Number.POSITIVE_INFINITY
     if (max >= 0) data[base + max] = Number.NEGATIVE_INFINITY

@@ -11,14 +11,13 @@ export function writeRows(state: State, device: Device, known: KnownProfile, pla
   const count = behind - from
   if (count === 1) {
     const rows = outputs.rowsToStage(known.layout, plain.eventTimesMs[from], ingestMs)
-    const late = stageRow(rows, state, device, known, plain, from)
+    const late = rows.isDiscarded ? countLate(device, plain, from, behind) : stageRow(rows, state, device, known, plain, from)
+    if (rows.isDiscarded) rows.endRows(1)
     outputs.countReadings(rows, 1, late)
     return late
   }
   const rows = outputs.rowsFor(known.layout, plain.eventTimesMs[from], ingestMs, count)
-  rows.reserve(count)
-  const late = writeLate(rows, device, plain, from, behind)
-  writeColumns(rows, state, device, plain, known, from, behind)
+  const late = rows.isDiscarded ? countLate(device, plain, from, behind) : writeColumns(rows, state, device, plain, known, from, behind)
   rows.endRows(count)
   outputs.countReadings(rows, count, late)
   return late
@@ -52,6 +51,16 @@ function stageRow(rows: Rows, state: State, device: Device, { rules, plan }: Kno
   return late
 }
 
+function countLate({ watermarkMs: before }: Device, { eventTimesMs }: PlainBatch, from: number, behind: number): number {
+  let watermarkMs = before
+  let late = 0
+  for (let i = from; i < behind; i++) {
+    if (eventTimesMs[i] < watermarkMs) late++
+    else watermarkMs = eventTimesMs[i]
+  }
+  return late
+}
+
 function writeLate(rows: Rows, device: Device, { eventTimesMs }: PlainBatch, from: number, behind: number): number {
   const lates = rows.numbersOf(READING.late)
   let { watermarkMs } = device
@@ -65,6 +74,7 @@ function writeLate(rows: Rows, device: Device, { eventTimesMs }: PlainBatch, fro
   return late
 }
 
+/** Returns how many readings are late. */
 function writeColumns(
   rows: Rows,
   state: State,
@@ -73,7 +83,8 @@ function writeColumns(
   { plan, rules }: KnownProfile,
   from: number,
   behind: number
-): void {
+): number {
+  rows.reserve(behind - from)
   const { count: at } = rows
   const end = at + behind - from
   rows.indicesOf(READING.device).fill(deviceIn(rows, device), at, end)
@@ -88,6 +99,7 @@ function writeColumns(
     if (rules.isText[m]) writeTexts(rows, plain.texts[m], from, behind, column)
     else copy(plain.values, m * plain.count + from, m * plain.count + behind, rows.numbersOf(column), at)
   }
+  return writeLate(rows, device, plain, from, behind)
 }
 
 /** The device's place in the dictionary of the rows. */

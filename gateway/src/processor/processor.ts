@@ -55,8 +55,15 @@ export class Processor {
   private drains = false
   private repairs = false
 
-  /** From nothing, or from the parts of a snapshot. */
-  constructor(eventIds: EventIdStore, snapshot: Iterable<Uint8Array> | null = null) {
+  /**
+   * From nothing, or from the parts of a snapshot. Flushes up to `committedEntry`, a boundary, were written before: they come without
+   * files and ledgers, which spares making them.
+   */
+  constructor(
+    eventIds: EventIdStore,
+    snapshot: Iterable<Uint8Array> | null = null,
+    private readonly committedEntry = 0
+  ) {
     this.state = snapshot === null ? new State(eventIds) : decodeState(snapshot, eventIds)
     this.waiting = this.state.outputs.waitingReadings()
   }
@@ -73,6 +80,7 @@ export class Processor {
     state.entry = entry
     state.ingestMs = ingestMs
     if (state.boundaryMs === 0) state.boundaryMs = ingestMs
+    this.chooseRows()
     this.warmUp.run(frames, state.byIdBytes)
     let ticked = false
     let frameIndex = 0
@@ -91,7 +99,7 @@ export class Processor {
         continue
       }
       if (kind !== 'requeue') state.counters.messages++
-      if (kind === 'batch' && ingestPlain(state, cursor)) continue
+      if (kind === 'batch' && ingestPlain(state, cursor, this.warmUp.deviceAt(frameIndex))) continue
       const { deviceId, payload } = cursor
       const message = { deviceId, frameIndex, payload, payloadKept: false }
       if (kind === 'requeue') ingestRequeue(state, message)
@@ -171,7 +179,9 @@ export class Processor {
     const control = decodeControl(payload)
     switch (control.control) {
       case 'start':
+        if (this.state.settings !== null) this.state.outputs.noteLarge(this.state.settings.smallHourRows)
         this.state.settings = control.settings
+        this.chooseRows()
         this.state.setProfiles(control.profiles)
         this.state.tickedMs = this.state.ingestMs
         return
@@ -269,6 +279,17 @@ export class Processor {
     return fleet.hours.size >= HOUR_COUNTS_MAX
   }
 
+  /** Whether the flush that this entry goes into was written before. */
+  private get isCommitted(): boolean {
+    return this.state.entry <= this.committedEntry
+  }
+
+  /** Rows that were written before, and are sure to go out at the next boundary, are not kept. */
+  private chooseRows(): void {
+    const { outputs, settings } = this.state
+    outputs.discardsFrom = this.isCommitted && settings !== null ? settings.smallHourRows : Number.POSITIVE_INFINITY
+  }
+
   private flush(): Flush {
     const { state } = this
     const settings = state.settings!
@@ -301,6 +322,7 @@ export class Processor {
     const ledger: EpochLedger[] = []
     for (const device of state.changed.devices) {
       for (const epoch of state.changed.epochsOf(device)) {
+        if (this.isCommitted) continue
         const row = ledgerRow(device, epoch, this.waiting.get(device.deviceId)?.get(epoch) ?? 0)
         if (row !== null) ledger.push(row)
       }

@@ -64,6 +64,10 @@ export class Rows {
   /** Cells of the staged rows, which are the last of `count`; strings as places in the dictionary. */
   staged = new Float64Array(0)
   private stagedRows = 0
+  /** Goes out at the next boundary, however few rows make a small hour by then. */
+  isLarge = false
+  /** Its rows are counted and no longer kept: whoever takes them throws them away. */
+  isDiscarded = false
   private capacity = 0
   private readonly stringIndex = new Map<string, number>()
   private readonly numbers: Float64Array[]
@@ -95,6 +99,18 @@ export class Rows {
       else for (const [row, bytes] of column.entries()) if (bytes !== null) rows.keepBytes(c, row, bytes)
     }
     return rows
+  }
+
+  /** Keeps no row, not those that are there either. It must be taken, and thrown away, at the next boundary. */
+  discard(): void {
+    this.isDiscarded = true
+    this.stagedRows = 0
+    this.capacity = 0
+    for (const c of this.layout.columns.keys()) {
+      this.numbers[c] = new Float64Array(0)
+      this.indices[c] = new Int32Array(0)
+      this.bytes[c] = []
+    }
   }
 
   toSnapshot(): RowsSnapshot {
@@ -138,11 +154,13 @@ export class Rows {
   }
 
   putNumber(column: number, value: number): void {
+    if (this.isDiscarded) return
     if (this.count === this.capacity) this.grow()
     this.numbers[column][this.count] = value
   }
 
   putString(column: number, text: string): void {
+    if (this.isDiscarded) return
     if (this.count === this.capacity) this.grow()
     this.indices[column][this.count] = this.indexOf(text)
   }
@@ -186,12 +204,12 @@ export class Rows {
   }
 
   putBytes(column: number, bytes: Uint8Array): void {
-    if (this.count === this.capacity) this.grow()
+    if (this.count === this.capacity && !this.isDiscarded) this.grow()
     this.keepBytes(column, this.count, bytes)
   }
 
   endRow(): void {
-    if (this.count === this.capacity) this.grow()
+    if (this.count === this.capacity && !this.isDiscarded) this.grow()
     this.count++
   }
 
@@ -220,7 +238,7 @@ export class Rows {
   }
 
   private keepBytes(column: number, row: number, bytes: Uint8Array): void {
-    this.bytes[column][row] = bytes
+    if (!this.isDiscarded) this.bytes[column][row] = bytes
     this.payloadBytes += bytes.length
   }
 

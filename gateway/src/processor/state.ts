@@ -1,5 +1,5 @@
 /** All that the processor remembers between entries. A function of the log, and of nothing else. */
-import { PlainBatch, type Profile, type ProfileLookup, profileDigest } from '@tidemark/protocol'
+import { isText, PlainBatch, type Profile, type ProfileLookup, profileDigest } from '@tidemark/protocol'
 import { Changes } from './changes.js'
 import type { Settings } from './control.js'
 import { Device, FEATURES_MAX } from './device.js'
@@ -168,8 +168,9 @@ export class State {
     return this.touch(device)
   }
 
-  /** The same, by the ID's bytes in an entry. */
-  touchDeviceAt(entry: Uint8Array, idStart: number, idEnd: number): Device | null {
+  /** The same, by the ID's bytes in an entry; `guess` is probably it. */
+  touchDeviceAt(entry: Uint8Array, idStart: number, idEnd: number, guess?: Device): Device | null {
+    if (guess !== undefined && isText(guess.deviceId, entry, idStart, idEnd - idStart)) return this.touch(guess)
     const known = this.byIdBytes.find(entry, idStart, idEnd)
     if (known !== undefined) return this.touch(known)
     const device = this.touchDevice(asciiText(entry, idStart, idEnd))

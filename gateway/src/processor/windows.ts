@@ -7,14 +7,13 @@ import {
   MERGED_DOUBLES,
   OLD_COUNT,
   OLD_FIRST,
-  PANE_READINGS,
   type Plan,
   type TablePlan,
   type WindowPlan
 } from './feature-plan.js'
 import { countAt, oldBase } from './old-panes.js'
 import { keepLastTwo } from './pane.js'
-import { mergeLastTwo, type Panes } from './panes.js'
+import { mergeLastTwo, type Panes, readingsIn } from './panes.js'
 
 /** A row's features and flags (0, 1), NaN for null, in the plan's order; and how many readings its longest window holds. */
 export interface WindowValues {
@@ -77,7 +76,7 @@ export class WindowReader {
       for (let i = 0; i < into.length; i++) into[i] = panes.data[cacheAt + 1 + i]
       return
     }
-    into[0] = readingsIn(panes, table, this.spans[w])
+    into[0] = readingsInSpan(panes, table, this.spans[w])
     mergeAll(panes, window, table, this.spans[w], into)
     if (cacheAt < 0) return
     panes.data[cacheAt] = endMs
@@ -146,12 +145,12 @@ function span(panes: Panes, table: TablePlan, startMs: number, endMs: number, in
   into.youngBehind = panes.firstBehind(table, endMs)
 }
 
-function readingsIn(panes: Panes, table: TablePlan, { oldFrom, oldBehind, youngFrom, youngBehind }: Span): number {
+function readingsInSpan(panes: Panes, table: TablePlan, { oldFrom, oldBehind, youngFrom, youngBehind }: Span): number {
   const { data } = panes
   let readings = 0
   for (let slot = oldFrom, base = oldBase(panes, table, slot); slot < oldBehind; slot++, base += table.oldStride)
     readings += countAt(data, base, 0)
-  for (let pane = youngFrom; pane < youngBehind; pane++) readings += data[panes.baseOf(table, pane) + PANE_READINGS]
+  for (let pane = youngFrom; pane < youngBehind; pane++) readings += readingsIn(data, panes.baseOf(table, pane))
   return readings
 }
 

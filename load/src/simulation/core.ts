@@ -25,6 +25,8 @@ export interface CoreOptions {
   readonly eventIds: EventIdStore
   /** The parts of one. */
   readonly snapshot: readonly Uint8Array[] | null
+  /** Flushes up to here need no rows. */
+  readonly committedEntry: number
   readonly settings: Settings
   readonly plant: Plant | null
   /** The machine's clock, which the real processor does not read. */
@@ -32,7 +34,7 @@ export interface CoreOptions {
 }
 
 export function openCore(options: CoreOptions): Core {
-  const processor = new Processor(options.eventIds, options.snapshot)
+  const processor = new Processor(options.eventIds, options.snapshot, options.committedEntry)
   const { plant, settings, wallMs } = options
   switch (plant) {
     case 'dedupe-by-value':

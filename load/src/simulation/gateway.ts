@@ -70,6 +70,7 @@ export class SimulatedGateway implements Front {
     this.core = openCore({
       eventIds: this.eventIds,
       snapshot: this.archive.loadNewestSnapshot(),
+      committedEntry: world.plant === 'snapshot-past-commit' ? 0 : this.archive.committedEntry,
       settings,
       plant: world.plant,
       wallMs: () => world.scheduler.nowMs

@@ -19,7 +19,7 @@ export function replay(
   snapshot: readonly Uint8Array[] | null = null
 ): Flush[] {
   const wallMs = () => world.scheduler.nowMs + HOURS_LATER_MS
-  const core = openCore({ eventIds, snapshot, settings: scenario.settings, plant: world.plant, wallMs })
+  const core = openCore({ eventIds, snapshot, committedEntry: 0, settings: scenario.settings, plant: world.plant, wallMs })
   return entries.map(entry => core.apply(entry)).filter(flush => flush !== null)
 }
 
