@@ -55,7 +55,8 @@ const flush = z.strictObject({
 const front = z.strictObject({
   processes: z.union([z.literal('auto'), z.int().min(1).max(64)], 'write a number from 1 to 64, or auto').default(1),
   connections_expected: z.int().positive().default(10_000),
-  connections_max: z.int().positive().default(18_000)
+  connections_max: z.int().positive().default(18_000),
+  light_sessions: z.boolean().default(true)
 })
 
 const schema = z.strictObject({
@@ -102,7 +103,8 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
     front: {
       processes: data.front.processes,
       connectionsExpected: data.front.connections_expected,
-      connectionsMax: data.front.connections_max
+      connectionsMax: data.front.connections_max,
+      lightSessions: data.front.light_sessions
     },
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
     maintenance: maintenanceConfig(data.compaction, data.retention),

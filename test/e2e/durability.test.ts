@@ -8,7 +8,7 @@ import mqtt from 'mqtt'
 import type { IPublishPacket } from 'mqtt-packet'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../kit/free-port.js'
-import { CLI, QUICK, run, runToEnd, startGateway } from '../kit/processes.js'
+import { CLI, QUICK, type RunningGateway, run, runToEnd, startGateway } from '../kit/processes.js'
 import { hasStrace, packetsOf, readTrace, type SystemCall, straceTo } from '../kit/strace.js'
 import { tempDir } from '../kit/temp-dir.js'
 import { until } from '../kit/until.js'
@@ -36,7 +36,7 @@ describe('the gateway', () => {
       const client = await mqtt.connectAsync(gateway.mqttUrl, { clientId: 'press-1' })
       const markers = Array.from({ length: 20 }, (_, i) => `marker-${i}-${'abcdefghij'[i % 10].repeat(8)}`)
       for (const [i, event_id] of markers.entries()) {
-        if (i === 10) await until('a first flush', async () => (await gateway.metric('tidemark_flushes_total')) > 0)
+        if (i === 10) await until('a flush of the first ten', () => isFlushed(gateway, 10))
         const reading = { event_id, event_time: Date.now(), profile: 'rotating-machine', temperature: 20, vibration: 1 }
         await client.publishAsync('tm/1/press-1/json', JSON.stringify(reading), { qos: 1 })
       }
@@ -48,6 +48,12 @@ describe('the gateway', () => {
     }
   )
 })
+
+/** Whether so many readings are archived, or about to be, and none waits for others. */
+async function isFlushed(gateway: RunningGateway, readings: number): Promise<boolean> {
+  const [archived, waiting] = await Promise.all(['readings_archived_total', 'rows_waiting'].map(name => gateway.metric(`tidemark_${name}`)))
+  return archived >= readings && waiting === 0
+}
 
 function expectFsyncBeforePuback(calls: readonly SystemCall[], wal: string, markers: readonly string[]): void {
   const published = packetsOf(calls, 'in').filter(({ packet }) => packet.cmd === 'publish')

@@ -7,23 +7,17 @@
  */
 import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { isDeviceId, PAYLOAD_BYTES_MAX, topicOf } from '@tidemark/protocol'
+import { isDeviceId, topicOf } from '@tidemark/protocol'
 import { Aedes, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
 import { admitPublish, admitSubscription, isStatusFilter, type UpstreamKind } from './admission.js'
+import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
 import type { DeviceStatus, DownstreamKind, Will } from './core.js'
 import type { Front, Session } from './front.js'
+import { CONNACK } from './light-packets.js'
+import type { Handover } from './light-sessions.js'
 import { MeteredConnection, PacketTooLargeError } from './metered-connection.js'
 
-/** What a PUBLISH has beside its payload: fixed header, topic, message ID. */
-export const PACKET_OVERHEAD_BYTES = 256
-
-/** Publishes and bytes of one client that may wait for their PUBACK before its socket is no longer read. */
-export const UNACKED_MAX = 256
-export const UNACKED_BYTES_MAX = 1024 * 1024
-
 const IDENTIFIER_REJECTED = 2
-
-const DRAIN_MS_MAX = 60_000
 
 const CLOSE_POLL_MS = 20
 
@@ -34,6 +28,9 @@ class AedesSession implements Session {
   isHeld = false
   isRegistered = false
   will: Will | null = null
+  handover: Handover | null = null
+  /** Topics that it was subscribed to before aedes had it: what is kept for them it has had. */
+  readonly restored = new Set<string>()
 
   constructor(
     readonly client: Client,
@@ -59,13 +56,13 @@ export class AedesSessions {
   private readonly sessions = new Map<Client, AedesSession>()
   private readonly heldSessions = new Set<AedesSession>()
   private readonly sockets = new Set<Socket>()
-  private releasing: NodeJS.Immediate | null = null
+  private readonly handovers = new WeakMap<Client, Handover>()
   private isHeld = false
 
   private constructor(private readonly broker: Aedes) {}
 
   static async create(): Promise<AedesSessions> {
-    return new AedesSessions(await Aedes.createBroker({ drainTimeout: DRAIN_MS_MAX }))
+    return new AedesSessions(await Aedes.createBroker({ drainTimeout: DRAIN_MS_MAX, connectTimeout: CONNECT_MS_MAX }))
   }
 
   /** Serves connections for the front: once, before the first is accepted. */
@@ -76,6 +73,7 @@ export class AedesSessions {
       packet.clean = true // nothing is queued for who is away
       const session = new AedesSession(client, broker, front.nextNumber())
       if (packet.will !== undefined) session.will = willOf(packet.clientId, packet.will.topic, packet.will.payload as Buffer)
+      session.handover = this.handovers.get(client) ?? null
       this.sessions.set(client, session)
       done(null, true)
     }
@@ -99,13 +97,15 @@ export class AedesSessions {
     broker.on('connectionError', onError)
   }
 
-  accept(socket: Socket): void {
-    const connection = new MeteredConnection(socket, PAYLOAD_BYTES_MAX + PACKET_OVERHEAD_BYTES)
+  /** Serves a connection, from its beginning or from where a light session has left it. */
+  accept(socket: Socket, handover: Handover | null = null): void {
+    const connection = new MeteredConnection(socket, PACKET_BYTES_MAX, handover?.seen, handover?.isConnected ? CONNACK.length : 0)
     let client: Client | null = null
     this.sockets.add(socket)
     socket.on('close', () => {
       this.sockets.delete(socket)
       if (client !== null && !this.sessions.get(client)?.isRegistered) this.sessions.delete(client)
+      if (client !== null && this.handovers.delete(client)) handover?.abandoned()
       this.front.listener.ended()
     })
     connection.on('error', error => {
@@ -114,11 +114,16 @@ export class AedesSessions {
     })
     if (this.isHeld) connection.hold()
     client = this.broker.handle(connection)
+    if (handover !== null) this.handovers.set(client, handover)
   }
 
   showStatus({ deviceId, payload }: DeviceStatus): void {
     const packet = { topic: topicOf(deviceId, 'status'), payload: Buffer.from(payload), qos: 1 as const, dup: false, retain: false }
     this.broker.publish({ cmd: 'publish', ...packet }, () => {})
+  }
+
+  get hasHeld(): boolean {
+    return this.heldSessions.size > 0
   }
 
   /** Reads no more of any connection. */
@@ -143,7 +148,11 @@ export class AedesSessions {
     const session = this.sessions.get(client)
     if (session === undefined) return
     session.isRegistered = true
+    this.handovers.delete(client)
     this.front.register(client.id, session, session.will)
+    const subscriptions = session.handover?.subscriptions.map(({ kind, qos }) => ({ topic: topicOf(client.id, kind), qos })) ?? []
+    for (const { topic } of subscriptions) session.restored.add(topic)
+    if (subscriptions.length > 0) client.subscribe(subscriptions, () => {})
   }
 
   private unregister(client: Client): void {
@@ -184,7 +193,6 @@ export class AedesSessions {
         session.unackedCount--
         session.unackedBytes -= payload.length
       }
-      if (this.heldSessions.size > 0) this.releaseSoon()
       done(error)
       front.noteSettled(error, appendedMs)
     }
@@ -198,15 +206,8 @@ export class AedesSessions {
     ;(session.client.conn as MeteredConnection).hold()
   }
 
-  /** Once for all acks of a wave. */
-  private releaseSoon(): void {
-    this.releasing ??= setImmediate(() => {
-      this.releasing = null
-      if (!this.front.core.isFull && !this.isHeld) this.releaseHeld()
-    })
-  }
-
-  private releaseHeld(): void {
+  releaseHeld(): void {
+    if (this.isHeld) return
     for (const session of this.heldSessions) {
       if (session.unackedCount >= UNACKED_MAX / 2 || session.unackedBytes >= UNACKED_BYTES_MAX / 2) continue
       session.isHeld = false
@@ -219,7 +220,7 @@ export class AedesSessions {
   private sendRetained(client: Client, subscriptions: readonly Subscription[]): void {
     const session = this.sessions.get(client)
     for (const { topic, qos } of subscriptions) {
-      if (!admitSubscription(client.id, topic)) continue
+      if (!admitSubscription(client.id, topic) || session?.restored.delete(topic)) continue
       if (topic === topicOf(client.id, 'config') && session !== undefined) this.front.core.requestConfig(client.id, session.number)
       if (isStatusFilter(topic)) this.sendStatuses(client, topic, qos === 0 ? 0 : 1)
     }

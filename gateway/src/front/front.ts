@@ -8,12 +8,15 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { AedesSessions } from './aedes-sessions.js'
 import type { DeviceStatus, DownstreamKind, FrontCore, FrontEnd, Will } from './core.js'
+import { LightSessions } from './light-sessions.js'
 import { Listener } from './listener.js'
 import { emptyStats, type FrontRefusal, type FrontStats, observePuback, type ProcessStats } from './stats.js'
 
 export interface FrontOptions {
   /** Connections at a time. */
   readonly connectionsMax: number
+  /** Whether devices are served without aedes as long as they ask for no more than devices need. */
+  readonly lightSessions: boolean
 }
 
 /** A device's connection, however it is served. */
@@ -40,6 +43,8 @@ export class Front implements FrontEnd {
   unsettled = 0
   private readonly sessions = new Map<string, Session>()
   private readonly aedes: AedesSessions
+  private readonly light: LightSessions | null
+  private releasing: NodeJS.Immediate | null = null
   private readonly loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS })
   private numbers = 0
   private onSettled: (() => void) | null = null
@@ -47,10 +52,11 @@ export class Front implements FrontEnd {
   private constructor(
     readonly core: FrontCore,
     readonly logger: Logger,
-    { connectionsMax }: FrontOptions,
+    { connectionsMax, lightSessions }: FrontOptions,
     aedes: AedesSessions
   ) {
     this.aedes = aedes
+    this.light = lightSessions ? new LightSessions(this, (socket, handover) => aedes.accept(socket, handover)) : null
     this.listener = new Listener(connectionsMax, socket => this.accept(socket))
     this.loopDelay.enable()
   }
@@ -110,6 +116,7 @@ export class Front implements FrontEnd {
       observePuback(this.stats, performance.now() - appendedMs)
     } else this.stats.refused[(error as { code?: string }).code === 'STALE_DEATH' ? 'stale-death' : 'log']++
     if (this.unsettled === 0) this.onSettled?.()
+    if (this.aedes.hasHeld || this.light?.hasHeld) this.releaseSoon()
   }
 
   refuse(
@@ -125,6 +132,7 @@ export class Front implements FrontEnd {
   /** The counters as of now. */
   snapshot(): FrontStats {
     this.stats.connections = this.listener.connections
+    this.stats.lightSessions = this.light?.size ?? 0
     return this.stats
   }
 
@@ -140,15 +148,28 @@ export class Front implements FrontEnd {
   async close(): Promise<void> {
     this.listener.close()
     this.aedes.hold()
+    this.light?.holdAll()
     await this.settled()
+    this.light?.close()
     await this.aedes.close()
     await this.settled() // the wills
-    await this.aedes.ended(LINGER_MS)
+    await Promise.all([this.aedes.ended(LINGER_MS), this.light?.ended(LINGER_MS)])
     this.loopDelay.disable()
   }
 
   private accept(socket: Socket): void {
-    this.aedes.accept(socket)
+    if (this.light === null) this.aedes.accept(socket)
+    else this.light.accept(socket)
+  }
+
+  /** Once for all acks of a wave. */
+  private releaseSoon(): void {
+    this.releasing ??= setImmediate(() => {
+      this.releasing = null
+      if (this.core.isFull) return
+      this.aedes.releaseHeld()
+      this.light?.releaseHeld()
+    })
   }
 
   /** Resolves when all is settled and nothing follows from what was read before. */

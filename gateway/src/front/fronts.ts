@@ -16,6 +16,7 @@ export interface FrontConfig {
   readonly connectionsExpected: number
   /** Of one process, where its descriptors allow it. */
   readonly connectionsMax: number
+  readonly lightSessions: boolean
 }
 
 /** What one front counts and uses. */
@@ -53,9 +54,10 @@ export function processesOf({ processes, connectionsExpected }: FrontConfig, cap
 export async function createFronts(config: FrontConfig, log: LogClient, presence: Presence, logger: Logger): Promise<Fronts> {
   const connectionsMax = connectionsCap(config.connectionsMax, descriptorsMax())
   const processes = processesOf(config, connectionsMax)
-  if (processes > 1) return new ClusterFronts(processes, { connectionsMax }, log, presence, logger)
+  const options = { connectionsMax, lightSessions: config.lightSessions }
+  if (processes > 1) return new ClusterFronts(processes, options, log, presence, logger)
   const core = new LocalCore(log, presence)
-  const front = await Front.create(core, logger, { connectionsMax })
+  const front = await Front.create(core, logger, options)
   core.front = front
   return new LocalFronts(front)
 }

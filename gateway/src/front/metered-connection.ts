@@ -13,6 +13,9 @@ export class PacketTooLargeError extends Error {
 /**
  * A client's socket as the broker sees it: bytes pass in both directions, but too large a packet ends the connection before
  * it is buffered, and `hold` stops the reading while the client has too much unacked.
+ *
+ * A connection that was served otherwise before begins with the bytes that were `seen` then, and the first `unsentBytes` of what the
+ * broker writes, which the client has had already, are not sent.
  */
 export class MeteredConnection extends Duplex {
   readonly remote: string
@@ -22,7 +25,9 @@ export class MeteredConnection extends Duplex {
 
   constructor(
     private readonly socket: Socket,
-    packetBytesMax: number
+    packetBytesMax: number,
+    seen: Buffer | null = null,
+    private unsentBytes = 0
   ) {
     super({ allowHalfOpen: false })
     this.remote = `${socket.remoteAddress}:${socket.remotePort}`
@@ -35,6 +40,9 @@ export class MeteredConnection extends Duplex {
     socket.on('end', () => this.push(null))
     socket.on('error', error => this.destroy(error))
     socket.on('close', () => this.destroy())
+    if (seen === null || seen.length === 0) return
+    if (this.meter.feed(seen)) this.push(seen)
+    else process.nextTick(() => this.destroy(new PacketTooLargeError(packetBytesMax)))
   }
 
   /** Reads no more until `release`. */
@@ -54,14 +62,14 @@ export class MeteredConnection extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.socket.write(chunk, done)
+    this.socket.write(this.behindUnsent(chunk), done)
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
     this.socket.cork()
     for (const [i, { chunk }] of chunks.entries()) {
-      if (i === chunks.length - 1) this.socket.write(chunk, done)
-      else this.socket.write(chunk)
+      if (i === chunks.length - 1) this.socket.write(this.behindUnsent(chunk), done)
+      else this.socket.write(this.behindUnsent(chunk))
     }
     this.socket.uncork()
   }
@@ -73,6 +81,14 @@ export class MeteredConnection extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.socket.destroy()
     done(error)
+  }
+
+  /** What is left to send of what the broker writes. */
+  private behindUnsent(chunk: Buffer): Buffer {
+    if (this.unsentBytes === 0) return chunk
+    const unsent = Math.min(this.unsentBytes, chunk.length)
+    this.unsentBytes -= unsent
+    return chunk.subarray(unsent)
   }
 
   private stop(): void {

@@ -1,84 +1,91 @@
 /** The front with a log that the test decides about: what is acked, what is held back. */
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { until } from '../../kit/until.js'
-import { startFront as start } from './kit.js'
+import { startFront } from './kit.js'
 
-test('no PUBACK is written before the log says that the frame is durable', async () => {
-  const { log, connect } = await start()
-  const client = await connect('press-1')
-  let acked = false
-  const publish = client.publishAsync('tm/1/press-1/batch', 'x', { qos: 1 }).then(() => (acked = true))
-  await until('the append', () => log.frames.length === 1)
-  expect(log.frames[0]).toMatchObject({ kind: 'batch', deviceId: 'press-1', payload: 'x' })
-  await client.subscribeAsync('tm/1/press-1/ack') // a round trip: a PUBACK would have come before it
-  expect(acked).toBe(false)
-  log.answer(null)
-  await publish
-})
+describe.each([
+  ['light sessions', true],
+  ['aedes', false]
+])('served by %s', (_name, lightSessions) => {
+  const start = () => startFront({ lightSessions })
 
-test('what the log refuses is not acked: the connection ends, and the device keeps it', async () => {
-  const { log, front, connect } = await start()
-  const client = await connect('press-1')
-  const closed = new Promise<void>(resolve => client.once('close', () => resolve()))
-  let acked = false
-  client.publish('tm/1/press-1/batch', 'x', { qos: 1 }, error => (acked = !error))
-  await until('the append', () => log.frames.length === 1)
-  log.answer(new Error('disk full'))
-  await closed
-  expect(acked).toBe(false)
-  expect(front.stats.refused.log).toBe(1)
-})
+  test('no PUBACK is written before the log says that the frame is durable', async () => {
+    const { log, connect } = await start()
+    const client = await connect('press-1')
+    let acked = false
+    const publish = client.publishAsync('tm/1/press-1/batch', 'x', { qos: 1 }).then(() => (acked = true))
+    await until('the append', () => log.frames.length === 1)
+    expect(log.frames[0]).toMatchObject({ kind: 'batch', deviceId: 'press-1', payload: 'x' })
+    await client.subscribeAsync('tm/1/press-1/ack') // a round trip: a PUBACK would have come before it
+    expect(acked).toBe(false)
+    log.answer(null)
+    await publish
+  })
 
-test('a client that sends on without PUBACKs is no longer read, and read again when they are there', async () => {
-  const { log, connect } = await start()
-  const client = await connect('press-1')
-  const count = 20_000
-  const payload = Buffer.alloc(10, 'x')
-  const published = Promise.all(Array.from({ length: count }, () => client.publishAsync('tm/1/press-1/batch', payload, { qos: 1 })))
-  await until('the first appends', () => log.frames.length > 0)
-  const bystander = await connect('press-2')
-  await bystander.subscribeAsync('tm/1/press-2/ack') // others are served meanwhile
-  expect(log.frames.length).toBeLessThan(count / 4) // the bound, and the chunk of the stream that had been read
-  log.answerAlways()
-  await published
-})
+  test('what the log refuses is not acked: the connection ends, and the device keeps it', async () => {
+    const { log, front, connect } = await start()
+    const client = await connect('press-1')
+    const closed = new Promise<void>(resolve => client.once('close', () => resolve()))
+    let acked = false
+    client.publish('tm/1/press-1/batch', 'x', { qos: 1 }, error => (acked = !error))
+    await until('the append', () => log.frames.length === 1)
+    log.answer(new Error('disk full'))
+    await closed
+    expect(acked).toBe(false)
+    expect(front.stats.refused.log).toBe(1)
+  })
 
-test('while the log is full, clients are held, and go on when it is not', async () => {
-  const { log, connect } = await start()
-  log.isFull = true
-  const client = await connect('press-1')
-  const first = client.publishAsync('tm/1/press-1/batch', 'first', { qos: 1 })
-  await until('the first append', () => log.frames.length === 1)
-  const second = client.publishAsync('tm/1/press-1/batch', 'second', { qos: 1 })
-  const bystander = await connect('press-2')
-  await bystander.subscribeAsync('tm/1/press-2/ack')
-  expect(log.frames).toHaveLength(1)
-  log.isFull = false
-  log.answer(null)
-  await first
-  await until('the second append', () => log.frames.length === 1)
-  log.answer(null)
-  await second
-})
+  test('a client that sends on without PUBACKs is no longer read, and read again when they are there', async () => {
+    const { log, connect } = await start()
+    const client = await connect('press-1')
+    const count = 20_000
+    const payload = Buffer.alloc(10, 'x')
+    const published = Promise.all(Array.from({ length: count }, () => client.publishAsync('tm/1/press-1/batch', payload, { qos: 1 })))
+    await until('the first appends', () => log.frames.length > 0)
+    const bystander = await connect('press-2')
+    await bystander.subscribeAsync('tm/1/press-2/ack') // others are served meanwhile
+    expect(log.frames.length).toBeLessThan(count / 4) // the bound, and the chunk of the stream that had been read
+    log.answerAlways()
+    await published
+  })
 
-test("an old session's death does not bury a new birth", async () => {
-  const { log, connect } = await start()
-  log.answerAlways()
-  const birth = (session: string) => JSON.stringify({ state: 'online', session, epoch: 1, agent: 'test', profiles: [] })
-  const death = (session: string) => JSON.stringify({ state: 'offline', session })
-  const topic = 'tm/1/press-1/status'
-  const old = await connect('press-1', death('old'))
-  await old.publishAsync(topic, birth('old'), { qos: 1, retain: true })
-  const taken = new Promise<void>(resolve => old.once('close', () => resolve()))
-  const fresh = await connect('press-1', death('new')) // takes the session over: the old will is due
-  await fresh.publishAsync(topic, birth('new'), { qos: 1, retain: true })
-  await taken
-  const listener = await connect('dashboard')
-  const statuses: string[] = []
-  listener.on('message', (_topic, payload) => statuses.push(String(payload)))
-  await listener.subscribeAsync(topic)
-  await until('the retained status', () => statuses.length > 0)
-  expect(statuses).toEqual([birth('new')])
-  fresh.stream.destroy()
-  await until('its own death', () => statuses.includes(death('new')))
+  test('while the log is full, clients are held, and go on when it is not', async () => {
+    const { log, connect } = await start()
+    log.isFull = true
+    const client = await connect('press-1')
+    const first = client.publishAsync('tm/1/press-1/batch', 'first', { qos: 1 })
+    await until('the first append', () => log.frames.length === 1)
+    const second = client.publishAsync('tm/1/press-1/batch', 'second', { qos: 1 })
+    const bystander = await connect('press-2')
+    await bystander.subscribeAsync('tm/1/press-2/ack')
+    expect(log.frames).toHaveLength(1)
+    log.isFull = false
+    log.answer(null)
+    await first
+    await until('the second append', () => log.frames.length === 1)
+    log.answer(null)
+    await second
+  })
+
+  test("an old session's death does not bury a new birth", async () => {
+    const { log, connect } = await start()
+    log.answerAlways()
+    const birth = (session: string) => JSON.stringify({ state: 'online', session, epoch: 1, agent: 'test', profiles: [] })
+    const death = (session: string) => JSON.stringify({ state: 'offline', session })
+    const topic = 'tm/1/press-1/status'
+    const old = await connect('press-1', death('old'))
+    await old.publishAsync(topic, birth('old'), { qos: 1, retain: true })
+    const taken = new Promise<void>(resolve => old.once('close', () => resolve()))
+    const fresh = await connect('press-1', death('new')) // takes the session over: the old will is due
+    await fresh.publishAsync(topic, birth('new'), { qos: 1, retain: true })
+    await taken
+    const listener = await connect('dashboard')
+    const statuses: string[] = []
+    listener.on('message', (_topic, payload) => statuses.push(String(payload)))
+    await listener.subscribeAsync(topic)
+    await until('the retained status', () => statuses.length > 0)
+    expect(statuses).toEqual([birth('new')])
+    fresh.stream.destroy()
+    await until('its own death', () => statuses.includes(death('new')))
+  })
 })

@@ -10,7 +10,12 @@ test('a process takes no more connections than it has descriptors for, less a re
 })
 
 test('auto makes as many processes as the expected connections take, with room for those of one that has died', () => {
-  const auto = (connectionsExpected: number) => ({ processes: 'auto' as const, connectionsExpected, connectionsMax: 18_000 })
+  const auto = (connectionsExpected: number) => ({
+    processes: 'auto' as const,
+    connectionsExpected,
+    connectionsMax: 18_000,
+    lightSessions: true
+  })
   expect(processesOf(auto(10_000), 18_000, 2)).toBe(1)
   expect(processesOf(auto(20_000), 18_000, 2)).toBe(2)
   expect(processesOf(auto(100_000), 18_000, 2)).toBe(7)

@@ -62,11 +62,10 @@ export interface StartedFront {
   connect(clientId: string, will?: string, options?: IClientOptions): Promise<MqttClient>
 }
 
-export async function startFront(options: Partial<FrontOptions> = {}): Promise<StartedFront> {
-  const log = new SlowLog()
+export async function startFront(options: Partial<FrontOptions> = {}, log = new SlowLog()): Promise<StartedFront> {
   const presence = new Presence()
   const core = new LocalCore(log, presence)
-  const front = await Front.create(core, pino({ level: 'silent' }), { connectionsMax: 1000, ...options })
+  const front = await Front.create(core, pino({ level: 'silent' }), { connectionsMax: 1000, lightSessions: true, ...options })
   core.front = front
   const port = await front.listen('127.0.0.1', 0)
   onTestFinished(async () => {
