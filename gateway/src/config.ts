@@ -21,6 +21,8 @@ export interface Address {
 export interface Config {
   readonly dataDir: string
   readonly mqtt: Address
+  /** Clients that may publish for any device: client IDs, or beginnings of some with a star behind. */
+  readonly relays: readonly string[]
   readonly http: Address
   readonly settings: Settings
   /** Repairs of features are ordered at most this often. */
@@ -37,6 +39,8 @@ const address = z.string().transform((text, context) => {
   return parsed ?? z.NEVER
 })
 
+const relay = z.string().regex(/^[A-Za-z0-9._-]{1,64}\*?$/, 'write a client ID, or the beginning of some and a *, like relay-*')
+
 const flush = z.strictObject({
   interval: duration.prefault('60s'),
   rows: z.int().positive().default(2_000_000),
@@ -47,7 +51,7 @@ const flush = z.strictObject({
 
 const schema = z.strictObject({
   data_dir: z.string().min(1).default('./data'),
-  mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883') }).prefault({}),
+  mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883'), relays: z.array(relay).default([]) }).prefault({}),
   http: z.strictObject({ listen: address.prefault('127.0.0.1:8080') }).prefault({}),
   flush: flush.prefault({}),
   compaction: compactionSchema.prefault({}),
@@ -82,6 +86,7 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
   const { data } = checked
   return {
     dataDir: overrides.dataDir === undefined ? resolve(base, data.data_dir) : resolve(overrides.dataDir),
+    relays: data.mqtt.relays,
     mqtt: overrides.mqtt === undefined ? data.mqtt.listen : addressOf('--mqtt', overrides.mqtt),
     http: overrides.http === undefined ? data.http.listen : addressOf('--http', overrides.http),
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
@@ -136,7 +141,7 @@ function readYaml(path: string): unknown {
   }
 }
 
-const KNOWN_KEYS = [schema, flush, compactionSchema, retentionSchema].flatMap(({ shape }) => Object.keys(shape)).concat('listen')
+const KNOWN_KEYS = [schema, flush, compactionSchema, retentionSchema].flatMap(({ shape }) => Object.keys(shape)).concat('listen', 'relays')
 
 function describe(issue: z.core.$ZodIssue): string {
   const where = issue.path.join('.')

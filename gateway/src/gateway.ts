@@ -69,7 +69,7 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const startedEntry = await appendControl(log, { control: 'start', settings: config.settings, profiles: config.profiles })
 
   const maintenance = new MaintenanceClient({ dataDir: config.dataDir, config: config.maintenance }, logger)
-  front = await AedesFront.create(log, logger)
+  front = await AedesFront.create(log, logger, config.relays)
   const metrics = createMetrics({ front: front.counters, log, pipeline, maintenance })
   front.onAcked = metrics.observePuback
   const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : null)

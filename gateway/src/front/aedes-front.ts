@@ -9,7 +9,7 @@ import { decodeStatus, isDeviceId, PAYLOAD_BYTES_MAX, topicOf } from '@tidemark/
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes'
 import type { Logger } from 'pino'
 import type { FrameLog } from '../log/frame-log.js'
-import { admitPublish, admitSubscription, type Refusal, type UpstreamKind } from './admission.js'
+import { type Admission, admitPublish, admitSubscription, type Refusal, relayMatcher } from './admission.js'
 import { MeteredConnection, PacketTooLargeError } from './metered-connection.js'
 
 export interface FrontCounters {
@@ -34,6 +34,8 @@ const CONNECTIONS_MAX = 18_000
 const SESSIONS_MAX = 200_000
 
 const IDENTIFIER_REJECTED = 2
+
+type Admitted = Extract<Admission, { ok: true }>
 
 interface Unacked {
   count: number
@@ -61,7 +63,8 @@ export class AedesFront {
   private constructor(
     private readonly broker: Aedes,
     private readonly log: FrameLog,
-    private readonly logger: Logger
+    private readonly logger: Logger,
+    private readonly isRelay: (clientId: string) => boolean
   ) {
     this.server = createServer({ noDelay: true }, socket => this.accept(socket))
     this.server.maxConnections = CONNECTIONS_MAX
@@ -85,8 +88,9 @@ export class AedesFront {
     broker.on('connectionError', onError)
   }
 
-  static async create(log: FrameLog, logger: Logger): Promise<AedesFront> {
-    return new AedesFront(await Aedes.createBroker({ drainTimeout: 60_000 }), log, logger)
+  /** `relays`: names of clients that may publish for any device, as `relayMatcher` takes them. */
+  static async create(log: FrameLog, logger: Logger, relays: readonly string[] = []): Promise<AedesFront> {
+    return new AedesFront(await Aedes.createBroker({ drainTimeout: 60_000 }), log, logger, relayMatcher(relays))
   }
 
   /** Resolves with the port. Rejects where it cannot listen. */
@@ -143,28 +147,28 @@ export class AedesFront {
       return
     }
     const payload = packet.payload as Buffer
-    const admission = admitPublish(client.id, packet.topic, payload.length)
+    const admission = admitPublish(client.id, packet.topic, payload.length, this.isRelay(client.id))
     if (!admission.ok) {
       this.refuse(admission.refusal, client, { topic: packet.topic.slice(0, 200), bytes: payload.length })
       done(new Error(admission.refusal))
       return
     }
     if (admission.kind !== 'status') packet.retain = false
-    else if (!this.noteSession(client.id, payload)) {
+    else if (!this.noteSession(admission.deviceId, payload)) {
       done(new Error('the death of an earlier session'))
       return
     }
-    this.append(client, admission.kind, payload, done)
+    this.append(client, admission, payload, done)
   }
 
-  private append(client: Client, kind: UpstreamKind, payload: Buffer, done: (error: Error | null) => void): void {
+  private append(client: Client, { kind, deviceId }: Admitted, payload: Buffer, done: (error: Error | null) => void): void {
     const startedMs = performance.now()
     const unacked = this.unackedOf(client)
     unacked.count++
     unacked.bytes += payload.length
     this.counters.published++
     if (unacked.count >= UNACKED_MAX || unacked.bytes >= UNACKED_BYTES_MAX || this.log.isFull) this.hold(client, unacked)
-    this.log.append(kind, client.id, payload, error => {
+    this.log.append(kind, deviceId, payload, error => {
       unacked.count--
       unacked.bytes -= payload.length
       if (error === null) {
