@@ -125,7 +125,8 @@ function endQuietly(pid: number): void {
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port of this machine that nobody listens on. Throws a `UsageError` where there is none. */
+export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
     const port = PORT_MIN + Math.floor(Math.random() * (PORT_END - PORT_MIN))
     const isFree = await new Promise<boolean>(resolve => {
