@@ -44,6 +44,8 @@ const address = z.string().transform((text, context) => {
   return parsed ?? z.NEVER
 })
 
+const relay = z.string().regex(/^[A-Za-z0-9._-]{1,64}\*?$/, 'write a client ID, or the beginning of some and a *, like relay-*')
+
 const flush = z.strictObject({
   interval: duration.prefault('60s'),
   rows: z.int().positive().default(2_000_000),
@@ -61,7 +63,7 @@ const front = z.strictObject({
 
 const schema = z.strictObject({
   data_dir: z.string().min(1).default('./data'),
-  mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883') }).prefault({}),
+  mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883'), relays: z.array(relay).default([]) }).prefault({}),
   http: z.strictObject({ listen: address.prefault('127.0.0.1:8080'), token_file: z.string().min(1).optional() }).prefault({}),
   front: front.prefault({}),
   flush: flush.prefault({}),
@@ -104,7 +106,8 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
       processes: data.front.processes,
       connectionsExpected: data.front.connections_expected,
       connectionsMax: data.front.connections_max,
-      lightSessions: data.front.light_sessions
+      lightSessions: data.front.light_sessions,
+      relays: data.mqtt.relays
     },
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
     maintenance: maintenanceConfig(data.compaction, data.retention),
@@ -168,7 +171,7 @@ function readYaml(path: string): unknown {
 
 const KNOWN_KEYS = [schema, flush, front, compactionSchema, retentionSchema]
   .flatMap(({ shape }) => Object.keys(shape))
-  .concat('listen', 'token_file')
+  .concat('listen', 'relays', 'token_file')
 
 function describe(issue: z.core.$ZodIssue): string {
   const where = issue.path.join('.')

@@ -28,16 +28,18 @@ export const statusSchema = z.discriminatedUnion('state', [
 export type Status = z.output<typeof statusSchema>
 
 /** What the gateway tells a device on its ack topic. */
-export const ackSchema = z.object({
-  /** This epoch's seqs collide with others seen before: take a new one. */
-  epoch_spent: z.int().min(1).optional(),
-  /** Publish no faster than this until the connection ends or another is granted; null: as fast as you like. */
-  max_rate: z
-    .string()
-    .refine(text => parseRate(text) !== null)
-    .nullable()
-    .optional()
-})
+export const ackSchema = z
+  .object({
+    /** This epoch's seqs collide with others seen before: take a new one. */
+    epoch_spent: z.int().min(1).optional(),
+    /** Publish no faster than this until the connection ends or another is granted; null: as fast as you like. */
+    max_rate: z
+      .string()
+      .refine(text => parseRate(text) !== null)
+      .nullable()
+      .optional()
+  })
+  .refine(ack => ack.epoch_spent !== undefined || ack.max_rate !== undefined)
 
 export type Ack = z.output<typeof ackSchema>
 

@@ -48,5 +48,6 @@ test('a scenario that is not there is answered with those that are', () => {
 test("a scenario's gateway section stands over the runner's, key by key", () => {
   expect(gatewayConfig({ flush: { interval: '3s' } })).toEqual({ compaction: { after: '48h' }, flush: { interval: '3s' } })
   expect(gatewayConfig({ compaction: { keep: '1m' } })).toEqual({ compaction: { after: '48h', keep: '1m' } })
+  expect(gatewayConfig({ mqtt: { listen: 'x:1' } }, true)).toMatchObject({ mqtt: { listen: 'x:1', relays: ['sim-relay-*'] } })
   expect(gatewayConfig({ compaction: { after: '30m' } })).toEqual({ compaction: { after: '30m' } })
 })

@@ -6,14 +6,21 @@ export type UpstreamKind = Extract<TopicKind, 'batch' | 'json' | 'status'>
 
 export type Refusal = 'wrong-topic' | 'topic-of-another-device' | 'payload-too-large'
 
-export type Admission = { readonly ok: true; readonly kind: UpstreamKind } | { readonly ok: false; readonly refusal: Refusal }
+export interface Admitted {
+  readonly ok: true
+  readonly kind: UpstreamKind
+  readonly deviceId: string
+}
 
-export function admitPublish(clientId: string, topic: string, payloadBytes: number): Admission {
+export type Admission = Admitted | { readonly ok: false; readonly refusal: Refusal }
+
+/** `isRelay`: the client may publish for any device. */
+export function admitPublish(clientId: string, topic: string, payloadBytes: number, isRelay = false): Admission {
   const parsed = parseTopic(topic)
   if (parsed === null || parsed.kind === 'config' || parsed.kind === 'ack') return { ok: false, refusal: 'wrong-topic' }
-  if (parsed.deviceId !== clientId) return { ok: false, refusal: 'topic-of-another-device' }
+  if (parsed.deviceId !== clientId && !isRelay) return { ok: false, refusal: 'topic-of-another-device' }
   if (payloadBytes > (parsed.kind === 'status' ? STATUS_BYTES_MAX : PAYLOAD_BYTES_MAX)) return { ok: false, refusal: 'payload-too-large' }
-  return { ok: true, kind: parsed.kind }
+  return { ok: true, kind: parsed.kind, deviceId: parsed.deviceId }
 }
 
 /** Whether the filter is that of status topics: of one device, or of all. */
@@ -27,4 +34,11 @@ export function admitSubscription(clientId: string, filter: string): boolean {
   if (isStatusFilter(filter)) return true
   const parsed = parseTopic(filter)
   return parsed !== null && parsed.deviceId === clientId && (parsed.kind === 'config' || parsed.kind === 'ack')
+}
+
+/** Tells relays by their client ID, as the configuration names them: an ID, or the beginning of some with a star behind it. */
+export function relayMatcher(names: readonly string[]): (clientId: string) => boolean {
+  const ids = new Set(names.filter(name => !name.endsWith('*')))
+  const prefixes = names.filter(name => name.endsWith('*')).map(name => name.slice(0, -1))
+  return clientId => ids.has(clientId) || prefixes.some(prefix => clientId.startsWith(prefix))
 }

@@ -9,7 +9,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isDeviceId, topicOf } from '@tidemark/protocol'
 import { Aedes, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
-import { admitPublish, admitSubscription, isStatusFilter, type UpstreamKind } from './admission.js'
+import { type Admitted, admitPublish, admitSubscription, isStatusFilter } from './admission.js'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
 import type { DeviceStatus, DownstreamKind, Will } from './core.js'
 import type { Front, Session } from './front.js'
@@ -169,17 +169,17 @@ export class AedesSessions {
       return
     }
     const payload = packet.payload as Buffer
-    const admission = admitPublish(client.id, packet.topic, payload.length)
+    const admission = admitPublish(client.id, packet.topic, payload.length, this.front.isRelay(client.id))
     if (!admission.ok) {
       this.front.refuse(admission.refusal, client.id, { topic: packet.topic.slice(0, 200), bytes: payload.length })
       done(new Error(admission.refusal))
       return
     }
     packet.retain = false
-    this.append(client, admission.kind, payload, done)
+    this.append(client, admission, payload, done)
   }
 
-  private append(client: Client, kind: UpstreamKind, payload: Buffer, done: (error: Error | null) => void): void {
+  private append(client: Client, { kind, deviceId }: Admitted, payload: Buffer, done: (error: Error | null) => void): void {
     const { front } = this
     const session = this.sessions.get(client)
     front.notePublished()
@@ -196,7 +196,7 @@ export class AedesSessions {
       done(error)
       front.noteSettled(error, appendedMs)
     }
-    front.core.appendFor(kind, client.id, payload, { settled }, 0)
+    front.core.appendFor(kind, deviceId, payload, { settled }, 0)
   }
 
   private holdSession(session: AedesSession): void {

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { relayMatcher } from './admission.js'
 import { AedesSessions } from './aedes-sessions.js'
 import type { DeviceStatus, DownstreamKind, FrontCore, FrontEnd, Will } from './core.js'
 import { LightSessions } from './light-sessions.js'
@@ -17,6 +18,8 @@ export interface FrontOptions {
   readonly connectionsMax: number
   /** Whether devices are served without aedes as long as they ask for no more than devices need. */
   readonly lightSessions: boolean
+  /** Clients that may publish for any device, as `relayMatcher` takes them. */
+  readonly relays: readonly string[]
 }
 
 /** A device's connection, however it is served. */
@@ -39,6 +42,8 @@ const LOOP_DELAY_RESOLUTION_MS = 10
 export class Front implements FrontEnd {
   readonly stats: FrontStats = emptyStats()
   readonly listener: Listener
+  /** Whether the client may publish for any device; aedes serves it. */
+  readonly isRelay: (clientId: string) => boolean
   /** Publishes that the core has not settled. */
   unsettled = 0
   private readonly sessions = new Map<string, Session>()
@@ -52,10 +57,11 @@ export class Front implements FrontEnd {
   private constructor(
     readonly core: FrontCore,
     readonly logger: Logger,
-    { connectionsMax, lightSessions }: FrontOptions,
+    { connectionsMax, lightSessions, relays }: FrontOptions,
     aedes: AedesSessions
   ) {
     this.aedes = aedes
+    this.isRelay = relayMatcher(relays)
     this.light = lightSessions ? new LightSessions(this, (socket, handover) => aedes.accept(socket, handover)) : null
     this.listener = new Listener(connectionsMax, socket => this.accept(socket))
     this.loopDelay.enable()

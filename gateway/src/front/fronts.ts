@@ -17,6 +17,8 @@ export interface FrontConfig {
   /** Of one process, where its descriptors allow it. */
   readonly connectionsMax: number
   readonly lightSessions: boolean
+  /** Clients that may publish for any device, as `relayMatcher` takes them. */
+  readonly relays: readonly string[]
 }
 
 /** What one front counts and uses. */
@@ -54,7 +56,7 @@ export function processesOf({ processes, connectionsExpected }: FrontConfig, cap
 export async function createFronts(config: FrontConfig, log: LogClient, presence: Presence, logger: Logger): Promise<Fronts> {
   const connectionsMax = connectionsCap(config.connectionsMax, descriptorsMax())
   const processes = processesOf(config, connectionsMax)
-  const options = { connectionsMax, lightSessions: config.lightSessions }
+  const options = { connectionsMax, lightSessions: config.lightSessions, relays: config.relays }
   if (processes > 1) return new ClusterFronts(processes, options, log, presence, logger)
   const core = new LocalCore(log, presence)
   const front = await Front.create(core, logger, options)

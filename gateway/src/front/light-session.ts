@@ -174,7 +174,7 @@ export class LightSession implements Session, AppendReceiver {
     const body = bodyStart(bytes, start)
     if (this.state === 'new') {
       const connect = readConnect(bytes, body, end)
-      if (connect === null) this.leave(bytes, start, end)
+      if (connect === null || this.shared.front.isRelay(connect.deviceId)) this.leave(bytes, start, end)
       else this.connect(connect, bytes, start, end)
       return
     }

@@ -87,8 +87,12 @@ export function cellAt(table: RowTable, column: number, place: number): Cell {
     const index = table.indices(column)[place]
     return index < 0 ? null : table.strings[index]
   }
+  return cellOf(type, table.numbers(column)[place])
+}
+
+/** What a number stands for in a column of a type that is not string. */
+export function cellOf(type: ColumnSpec['type'], value: number): Cell {
   if (type === 'bytes') throw new Error('bytes are not served')
-  const value = table.numbers(column)[place]
   if (Number.isNaN(value)) return null
   return type === 'boolean' ? value !== 0 : value
 }

@@ -5,9 +5,9 @@ type Section = Readonly<Record<string, unknown>>
 /** No hour is compacted while it is measured: the scenario says so where it should be. */
 const OWN: Section = { compaction: { after: '48h' } }
 
-/** What the scenario says stands over what the runner says, section by section. */
-export function gatewayConfig(section: Section): Section {
-  return merge(OWN, section)
+/** What the scenario says stands over what the runner says, section by section. `hasRelays`: devices share connections. */
+export function gatewayConfig(section: Section, hasRelays = false): Section {
+  return merge(hasRelays ? { ...OWN, mqtt: { relays: ['sim-relay-*'] } } : OWN, section)
 }
 
 function merge(under: Section, over: Section): Section {

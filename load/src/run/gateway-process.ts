@@ -29,10 +29,14 @@ export class GatewayProcess {
   }
 
   /** Resolves when it serves. `section`: what the scenario says of its configuration. */
-  static async start(dir: string, section: Readonly<Record<string, unknown>>, connections: number): Promise<GatewayProcess> {
+  static async start(
+    dir: string,
+    section: Readonly<Record<string, unknown>>,
+    { connections, hasRelays }: { readonly connections: number; readonly hasRelays: boolean }
+  ): Promise<GatewayProcess> {
     mkdirSync(dir, { recursive: true })
     const configPath = join(dir, 'gateway.yaml')
-    writeFileSync(configPath, `${JSON.stringify(gatewayConfig(section), null, 2)}\n`)
+    writeFileSync(configPath, `${JSON.stringify(gatewayConfig(section, hasRelays), null, 2)}\n`)
     const host = connections > ONE_ADDRESS_CONNECTIONS ? '0.0.0.0' : '127.0.0.1'
     const gateway = new GatewayProcess(dir, configPath, host, await freePort(), await freePort())
     await gateway.launch()
@@ -121,7 +125,8 @@ function endQuietly(pid: number): void {
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port of this machine that nobody listens on. Throws a `UsageError` where there is none. */
+export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
     const port = PORT_MIN + Math.floor(Math.random() * (PORT_END - PORT_MIN))
     const isFree = await new Promise<boolean>(resolve => {

@@ -46,7 +46,10 @@ export interface PlayEvents {
 export async function play(scenario: Scenario, dir: string, events: PlayEvents, signal: AbortSignal): Promise<Played> {
   const { fleet } = scenario
   events.onStage('starting a gateway')
-  const gateway = await GatewayProcess.start(dir, scenario.gateway, fleet.connections ?? fleet.devices)
+  const gateway = await GatewayProcess.start(dir, scenario.gateway, {
+    connections: fleet.connections ?? fleet.devices,
+    hasRelays: (fleet.connections ?? fleet.devices) < fleet.devices
+  })
   try {
     const archive = new ArchiveWatch(join(gateway.dataDir, 'archive/processed/rotating-machine'))
     const meter = new Meter(

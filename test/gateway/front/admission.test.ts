@@ -1,9 +1,10 @@
 import { PAYLOAD_BYTES_MAX, STATUS_BYTES_MAX } from '@tidemark/protocol'
 import { expect, test } from 'vitest'
-import { admitPublish, admitSubscription } from '../../../gateway/src/front/admission.js'
+import { admitPublish, admitSubscription, relayMatcher } from '../../../gateway/src/front/admission.js'
 
 test('a device publishes on its own topics', () => {
-  for (const kind of ['batch', 'json', 'status'] as const) expect(admitPublish('a.1', `tm/1/a.1/${kind}`, 10)).toEqual({ ok: true, kind })
+  for (const kind of ['batch', 'json', 'status'] as const)
+    expect(admitPublish('a.1', `tm/1/a.1/${kind}`, 10)).toEqual({ ok: true, kind, deviceId: 'a.1' })
 })
 
 test('what comes down is not published by a device', () => {
@@ -13,6 +14,19 @@ test('what comes down is not published by a device', () => {
 test("another device's topic is refused, also where one name begins like the other", () => {
   expect(admitPublish('a', 'tm/1/ab/batch', 1)).toEqual({ ok: false, refusal: 'topic-of-another-device' })
   expect(admitPublish('ab', 'tm/1/a/batch', 1)).toEqual({ ok: false, refusal: 'topic-of-another-device' })
+})
+
+test('a relay publishes for any device, within the same bounds', () => {
+  expect(admitPublish('relay-1', 'tm/1/a/batch', 1, true)).toEqual({ ok: true, kind: 'batch', deviceId: 'a' })
+  expect(admitPublish('relay-1', 'tm/1/a/config', 1, true)).toEqual({ ok: false, refusal: 'wrong-topic' })
+  expect(admitPublish('relay-1', 'tm/1/a/batch', PAYLOAD_BYTES_MAX + 1, true).ok).toBe(false)
+})
+
+test('only those clients are relays that are named, by their ID or its beginning', () => {
+  const isRelay = relayMatcher(['site', 'relay-*'])
+  for (const id of ['site', 'relay-', 'relay-7']) expect(isRelay(id), id).toBe(true)
+  for (const id of ['site-2', 'sit', 'relay', 'my-relay-7', '']) expect(isRelay(id), id).toBe(false)
+  expect(relayMatcher([])('site')).toBe(false)
 })
 
 test('payloads are bounded by what they are', () => {

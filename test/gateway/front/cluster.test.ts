@@ -33,7 +33,7 @@ async function startCluster(lightSessions: boolean, connectionsMax = 1000): Prom
     if (frontPid !== undefined) pids.set(front, frontPid)
   }
   const fronts = await createFronts(
-    { processes: 2, connectionsMax, connectionsExpected: 1, lightSessions },
+    { processes: 2, connectionsMax, connectionsExpected: 1, lightSessions, relays: [] },
     log,
     presence,
     pino({ level: 'info' }, { write })

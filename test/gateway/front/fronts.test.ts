@@ -14,7 +14,8 @@ test('auto makes as many processes as the expected connections take, with room f
     processes: 'auto' as const,
     connectionsExpected,
     connectionsMax: 18_000,
-    lightSessions: true
+    lightSessions: true,
+    relays: []
   })
   expect(processesOf(auto(10_000), 18_000, 2)).toBe(1)
   expect(processesOf(auto(20_000), 18_000, 2)).toBe(2)

@@ -65,7 +65,7 @@ export interface StartedFront {
 export async function startFront(options: Partial<FrontOptions> = {}, log = new SlowLog()): Promise<StartedFront> {
   const presence = new Presence()
   const core = new LocalCore(log, presence)
-  const front = await Front.create(core, pino({ level: 'silent' }), { connectionsMax: 1000, lightSessions: true, ...options })
+  const front = await Front.create(core, pino({ level: 'silent' }), { connectionsMax: 1000, lightSessions: true, relays: [], ...options })
   core.front = front
   const port = await front.listen('127.0.0.1', 0)
   onTestFinished(async () => {
