@@ -60,6 +60,8 @@ export class SqliteBuffer implements DeliveryBuffer {
   private readonly disk: DiskAttempts
   /** Set while the disk is short of space: the buffer grows no more. */
   private bytesCap = Number.POSITIVE_INFINITY
+  /** Readings that fell out of memory while the disk could not be written, since the buffer was opened. */
+  droppedFromMemory = 0
   /** The last position that was taken into a batch. */
   private takenPosition = 0
 
@@ -316,6 +318,7 @@ export class SqliteBuffer implements DeliveryBuffer {
     if (dropped.length === 0) return
     this.ledger.noteShed(dropped.map(({ position }) => ({ first: position, last: position, reason: 'dropped-oldest' })))
     this.ledger.note({ held: this.held - dropped.length })
+    this.droppedFromMemory += dropped.length
   }
 
   /** Declares what a crash or damage has cost. Returns whether it was damage. */

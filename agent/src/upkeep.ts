@@ -24,6 +24,8 @@ export class Upkeep {
   private housekeptMs = Number.NEGATIVE_INFINITY
   private wasFailing = false
   private wasShort = false
+  private wasDropping = false
+  private dropped = 0
 
   constructor(
     private readonly buffer: SqliteBuffer,
@@ -65,6 +67,7 @@ export class Upkeep {
     // What would become due before the next look is written now: the interval is a bound, not a mean.
     buffer.keepUp(Math.max(0, this.commitIntervalMs - this.everyMs))
     this.tellFailure()
+    this.tellDropped()
     const nowMs = performance.now()
     if (nowMs - this.housekeptMs < HOUSEKEEPING_MS) return
     this.housekeptMs = nowMs
@@ -86,6 +89,13 @@ export class Upkeep {
     else this.log.info('the buffer is written again')
     this.events.problem(diskFailure?.message ?? null)
     if (diskFailure === null) this.events.changed()
+  }
+
+  private tellDropped(): void {
+    const isDropping = this.buffer.droppedFromMemory > this.dropped
+    this.dropped = this.buffer.droppedFromMemory
+    if (isDropping && !this.wasDropping) this.log.error('memory is full: the oldest readings are declared as shed (dropped-oldest)')
+    this.wasDropping = this.wasFailing && (isDropping || this.wasDropping)
   }
 
   private checkSpace(): void {

@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+/** `npm run bench:agent`: what the agent costs on a device, beside collectd and Node-RED where they are installed. Linux only. */
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
+import type { BufferFigures, BufferJob } from './agent-bench/buffer-bench.js'
+import { collectdCommand, nodeRedCommand } from './agent-bench/peers.js'
+import { agentCommand, type Footprint, freePort, measure, runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
+
+interface Row {
+  readonly what: string
+  readonly value: number
+  readonly unit: string
+  readonly reach: string
+}
+
+const { seconds, drain, nodeRed, json } = new Command('bench:agent')
+  .description('Measures what the agent costs: disk, memory, processor, start, drain.')
+  .option('--seconds <n>', 'how long memory and processor are measured, each', Number, 60)
+  .option('--drain <n>', 'readings that are drained, a multiple of 500', Number, 1_000_000)
+  .option('--node-red <folder>', 'where `npm i --prefix FOLDER node-red` was done')
+  .option('--json', 'print JSON')
+  .addHelpText('after', '\nExample:\n  $ npm run bench:agent -- --seconds 600 --node-red /opt/node-red')
+  .parse()
+  .opts<{ seconds: number; drain: number; nodeRed?: string; json?: true }>()
+
+const root = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
+const rows: Row[] = []
+const row = (what: string, value: number, unit: string, reach: string) => rows.push({ what, value, unit, reach })
+
+function folder(name: string): string {
+  const path = join(root, name)
+  mkdirSync(path)
+  return path
+}
+
+function buffer(job: BufferJob, readings: number, path = join(folder(job), 'buffer.sqlite')): BufferFigures {
+  const child = fileURLToPath(new URL('./agent-bench/child.js', import.meta.url))
+  return JSON.parse(execFileSync(process.execPath, [child, job, path, String(readings)], { encoding: 'utf8' }))
+}
+
+function benchBuffer(): void {
+  const online = buffer('online-spill', 36_000)
+  row('bytes written per reading, online with spill', online.writtenBytes / online.readings, 'bytes', '<= 20')
+  const offline = buffer('offline-30', 36_000)
+  row('bytes written per reading, offline, 30 a commit', offline.writtenBytes / offline.readings, 'bytes', '<= 300')
+  row('buffered readings per MB, 30 a commit', offline.readings / (offline.fileBytes / 1e6), 'readings', '>= 15000')
+  const strict = buffer('strict-1', 10_000)
+  row('bytes written per reading, strict, each its own commit', strict.writtenBytes / strict.readings, 'bytes', '')
+  row('buffered readings per MB, strict, each its own commit', strict.readings / (strict.fileBytes / 1e6), 'readings', '>= 15000')
+  const capacity = buffer('capacity', 500_000)
+  row('sampling into the buffer, strict, 500 a commit', capacity.readings / capacity.seconds, 'readings/s', '>= 50000')
+}
+
+async function benchDrain(): Promise<void> {
+  const at = folder('drain')
+  const gateway = await startGateway(at)
+  try {
+    buffer('fill', drain, join(at, 'buffer.sqlite'))
+    writeFileSync(join(at, 'empty.csv'), 'time\n')
+    const source = { type: 'csv', path: 'empty.csv', time: { column: 'time' } }
+    const config = writeAgentConfig(at, gateway.url, { source, interval: '1s' })
+    row(`drain of ${drain} buffered readings, start and goodbye included`, drain / (await runAgentOnce(config)), 'readings/s', '>= 100000')
+    const start = folder('start')
+    row('cold start, one reading, PUBACK, end mark, goodbye', await runAgentOnce(writeAgentConfig(start, gateway.url, {})), 's', '< 1')
+  } finally {
+    await gateway.stop()
+  }
+}
+
+async function benchFootprint(): Promise<void> {
+  const at = folder('footprint')
+  const port = await freePort()
+  const broker = existsSync('/usr/sbin/mosquitto') ? spawn('/usr/sbin/mosquitto', ['-p', String(port)], { stdio: 'ignore' }) : null
+  if (broker === null) throw new Error('mosquitto is missing: apt-get install mosquitto')
+  try {
+    const config = writeAgentConfig(at, `mqtt://127.0.0.1:${port}`, { buffer: { path: 'buffer.sqlite', durability: 'spill' } })
+    const peers: [string, string[] | null][] = [
+      ['agent', agentCommand(config)],
+      ['collectd', collectdCommand(at, port)],
+      ['Node-RED', nodeRed === undefined ? null : nodeRedCommand(at, nodeRed, port)]
+    ]
+    for (const [name, command] of peers) {
+      if (command === null) {
+        process.stderr.write(`${name} is not installed: left out\n`)
+        continue
+      }
+      const { rssMb, cpuPercent }: Footprint = await measure(command, seconds)
+      row(`${name}, one reading of 10 values a second for ${seconds} s: RSS`, rssMb, 'MB', name === 'agent' ? '<= 75' : '')
+      row(`${name}: processor, of one core`, cpuPercent, '%', name === 'agent' ? '<= 0.5' : '')
+    }
+  } finally {
+    broker.kill('SIGTERM')
+  }
+}
+
+try {
+  benchBuffer()
+  await benchDrain()
+  await benchFootprint()
+  if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
+  else
+    for (const { what, value, unit, reach } of rows)
+      process.stdout.write(`${what.padEnd(66)}${format(value).padStart(10)} ${unit.padEnd(11)}${reach}\n`)
+} finally {
+  rmSync(root, { recursive: true, force: true })
+}
+
+function format(value: number): string {
+  return value >= 100 ? String(Math.round(value)) : value.toFixed(2)
+}
