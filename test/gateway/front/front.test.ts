@@ -22,6 +22,20 @@ describe.each([
     await publish
   })
 
+  test('a relay publishes for any device, which is whose reading it is', async () => {
+    const { log, front, connect } = await startFront({ lightSessions, relays: ['site-*'] })
+    const relay = await connect('site-1')
+    for (const device of ['press-1', 'press-2']) relay.publish(`tm/1/${device}/batch`, 'x', { qos: 1 })
+    await until('both appends', () => log.frames.length === 2)
+    expect(log.frames.map(({ deviceId }) => deviceId)).toEqual(['press-1', 'press-2'])
+    const other = await connect('press-3')
+    const closed = new Promise<void>(resolve => other.once('close', () => resolve()))
+    other.publish('tm/1/press-1/batch', 'x', { qos: 1 })
+    await closed
+    expect(front.stats.refused['topic-of-another-device']).toBe(1)
+    log.answer(null)
+  })
+
   test('what the log refuses is not acked: the connection ends, and the device keeps it', async () => {
     const { log, front, connect } = await start()
     const client = await connect('press-1')
