@@ -12,7 +12,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { fleet } from './processor-bench/fleet-log.js'
 import { measureSnapshot, type SnapshotCost } from './processor-bench/snapshot.js'
 import { measureSpeed, type Speed } from './processor-bench/speed.js'
-import { fillState, measureRecovery, type Recovery, type StateSize, writeTraffic } from './processor-bench/state.js'
+import { fillState, measureRecoveries, type Recovery, type StateSize, writeTraffic } from './processor-bench/state.js'
 
 /** What DESIGN asks for. */
 const TARGETS = { singles: 800_000, batches: 2_000_000, stateMegabytes: 1000, recoveryMs: 20_000, pauseMs: 200 }
@@ -30,7 +30,7 @@ interface Measured {
   readonly speeds: Speed[]
   readonly states: StateSize[]
   readonly snapshots: SnapshotCost[]
-  readonly recovery: Recovery | null
+  readonly recoveries: Recovery[]
   readonly rssMegabytesMax: number
 }
 
@@ -58,7 +58,7 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
 }
 
 function measureAll({ only, devices, rounds, minutes }: Options, folder: string, print: (line: string) => void): Measured {
-  const measured = { speeds: [] as Speed[], states: [] as StateSize[], snapshots: [] as SnapshotCost[], recovery: null as Recovery | null }
+  const measured = { speeds: [] as Speed[], states: [] as StateSize[], snapshots: [] as SnapshotCost[], recoveries: [] as Recovery[] }
   print(`Node ${process.version}, one core; medians of ${rounds} rounds\n`)
   if (only.includes('speed')) {
     for (const [batchReadings, batchesPerDevice, target] of [
@@ -102,12 +102,15 @@ function measureAll({ only, devices, rounds, minutes }: Options, folder: string,
       if (!isLast || !only.includes('recovery')) continue
       const path = join(folder, 'recovery.sqlite')
       writeTraffic(path, machines, filled, minutes * 60_000)
-      const recovery = measureRecovery(path, join(folder, finishSnapshot(folder, 1).file), count)
-      measured.recovery = recovery
-      print(
-        `${' '.repeat(16)}recovery ${(recovery.totalMs / 1000).toFixed(1)} s (target ${TARGETS.recoveryMs / 1000}): ${(recovery.loadMs / 1000).toFixed(1)} s to load, then ` +
-          `${thousands(recovery.readings)} readings at ${thousands(recovery.readingsPerSecond)}/s, longest boundary ${recovery.boundaryMsMax.toFixed(0)} ms`
-      )
+      measured.recoveries.push(...measureRecoveries(path, join(folder, finishSnapshot(folder, 1).file), count))
+      for (const recovery of measured.recoveries) {
+        print(
+          `${' '.repeat(16)}recovery ${(recovery.totalMs / 1000).toFixed(1)} s (target ${TARGETS.recoveryMs / 1000})` +
+            `${recovery.wasCommitted ? ', all boundaries but the last committed before' : ', nothing committed before'}: ` +
+            `${(recovery.loadMs / 1000).toFixed(1)} s to load, then ${thousands(recovery.readings)} readings at ` +
+            `${thousands(recovery.readingsPerSecond)}/s, longest boundary ${recovery.boundaryMsMax.toFixed(0)} ms`
+        )
+      }
     }
   }
   const rssMegabytesMax = process.resourceUsage().maxRSS / 1000

@@ -17,10 +17,10 @@ export class Changes {
     }
   }
 
-  /** Of one of `devices`. */
-  *epochsOf({ changedEpoch, otherChanges }: Device): Generator<number> {
-    yield changedEpoch
-    if (otherChanges !== null) yield* otherChanges
+  /** Visits each epoch that changed of one of `devices`. */
+  visitEpochs({ changedEpoch, otherChanges }: Device, visit: (epoch: number) => void): void {
+    visit(changedEpoch)
+    otherChanges?.forEach(visit)
   }
 
   clear(): void {

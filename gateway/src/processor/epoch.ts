@@ -216,6 +216,7 @@ export class Epoch {
 
   /** Seqs that were sampled and neither seen nor shed, and that the device still holds. */
   get buffered(): number {
+    if (this.ahead.length === 0 && this.shed.size === 0) return Math.max(0, this.highestSampledSeq - this.settledThrough)
     let held = 0
     for (const { first, last } of this.unseenAbove(this.highestSampledSeq, NOTHING_KNOWN)) held += this.shed.countKept(first, last)
     return held
@@ -226,6 +227,10 @@ export class Epoch {
    * reported before. At and below `keepThrough` an earlier report stands. To be asked once a boundary.
    */
   reportUnseen(): UnseenReport | null {
+    if (this.ahead.length === 0 && this.missing.length === 0 && this.blurred.length === 0 && this.reportedCount === 0) {
+      this.reportedThrough = this.blurredThrough
+      return null
+    }
     const lost = (interval: SpannedInterval) => ({ ...interval, seqs: this.shed.countKept(interval.first, interval.last), held: false })
     const gaps = this.ahead.length === 0 ? [] : [...this.unseenAbove(this.ahead[this.ahead.length - 1].first - 1, NOTHING_KNOWN)]
     const ranges = [

@@ -84,10 +84,10 @@ export class Fleet {
 function unseenOf(changed: Changes): EpochUnseen[] {
   const unseen: EpochUnseen[] = []
   for (const device of changed.devices) {
-    for (const epoch of changed.epochsOf(device)) {
+    changed.visitEpochs(device, epoch => {
       const report = device.epoch(epoch)?.reportUnseen() ?? null
       if (report !== null) unseen.push({ deviceId: device.deviceId, epoch, ...report })
-    }
+    })
   }
   return unseen
 }

@@ -20,8 +20,8 @@ import {
 import { keepLastTwo, type Order, type Run } from './pane.js'
 import { clearPane, mergeLastTwo, type Panes, readingsIn } from './panes.js'
 
-/** Room for so many more old panes is made at a time. */
-const OLD_STEP = 2
+/** Room for so many more old panes is made at a time, up to as many as a device in time has. */
+const OLD_STEP = 8
 
 /** Young slots that may stay empty before they are given back: a backlog that has gone out leaves thousands. */
 const SPARE_SLOTS_MAX = 32
@@ -197,7 +197,9 @@ function prepend(panes: Panes, table: TablePlan, count: number): void {
 
 function makeRoom(panes: Panes, table: TablePlan, count: number): void {
   const slots = panes.data[table.headAt + OLD_SLOTS]
-  if (count > slots) panes.resize(table, Math.max(count, slots + OLD_STEP), panes.data[table.headAt + YOUNG_SLOTS])
+  if (count <= slots) return
+  const usual = (table.windowMs + (table.isRowHop ? 0 : table.correctionsMs)) / table.hopMs
+  panes.resize(table, Math.max(count, Math.min(slots + OLD_STEP, usual)), panes.data[table.headAt + YOUNG_SLOTS])
 }
 
 export function clearOld(panes: Panes, table: TablePlan, slot: number): void {

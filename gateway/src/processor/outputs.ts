@@ -13,6 +13,9 @@ const HOUR_MS = 3_600_000
 /** Bytes of quarantined payloads that make a boundary of their own, however few the rows. */
 export const PAYLOAD_BYTES_WAITING_MAX = 64 * 1024 * 1024
 
+/** By how much more than the last boundary the next one may hold, without room being made again. */
+const ROOM_TO_SPARE = 1.1
+
 export interface TakeRule {
   readonly ingestMs: number
   readonly smallHourRows: number
@@ -30,6 +33,8 @@ export class Outputs {
    */
   discardsFrom = Number.POSITIVE_INFINITY
   private serials = 0
+  /** By layout: a little more rows than a boundary took last. */
+  private readonly expected = new Map<string, number>()
   private readonly pending = new Map<string, Rows>()
   /** The rows that each layout wrote to last. */
   private readonly recent = new Map<RowLayout, Rows>()
@@ -55,7 +60,7 @@ export class Outputs {
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
     if (rows === undefined) {
-      rows = new Rows(layout, hourMs, ingestMs, ++this.serials)
+      rows = new Rows(layout, hourMs, ingestMs, ++this.serials, this.expected.get(layout.id))
       this.pending.set(key, rows)
     }
     if (rows.count >= this.discardsFrom && !rows.isDiscarded) rows.discard()
@@ -125,6 +130,7 @@ export class Outputs {
         const columns = rows.toColumns(strings.length)
         files.push({ layer, profile, profileVersion, hourMs: rows.hourMs, rows: rows.count, columns, sortBy })
         for (const text of rows.strings) strings.push(text)
+        this.expected.set(rows.layout.id, Math.ceil(rows.count * ROOM_TO_SPARE))
       }
       this.pending.delete(key)
       this.rows -= rows.count

@@ -31,11 +31,11 @@ import {
 } from './feature-plan.js'
 import { accumulate, accumulateRun, keepLastTwo, type Order, type Run } from './pane.js'
 
-/** Room for so many young panes of the row's hop is made at first. */
-const YOUNG_SLOTS_MIN = 4
+/** Room is made at first for as many young panes as a device in time has, but for so many at most; then for an eighth more at a time. */
+const YOUNG_SLOTS_FIRST_MAX = 32
 
-/** Up to here room is made one by one, so that a device that is in time has none to spare; above, an eighth at a time. */
-const YOUNG_SLOTS_TIGHT = 24
+/** Young panes of a device in time whose rows are not out: the open one, the one before it, one that just begins. */
+const OPEN_PANES = 3
 
 export class Panes {
   readonly plan: Plan
@@ -185,9 +185,9 @@ export class Panes {
   }
 }
 
-function slotsAbove(count: number, { isRowHop }: TablePlan): number {
-  if (count === 0) return isRowHop ? YOUNG_SLOTS_MIN : 2
-  return count < YOUNG_SLOTS_TIGHT ? count + 1 : count + (count >> 3)
+function slotsAbove(count: number, { isRowHop, hopMs, correctionsMs }: TablePlan): number {
+  if (count > 0) return count + Math.max(1, count >> 3)
+  return isRowHop ? Math.min(YOUNG_SLOTS_FIRST_MAX, correctionsMs / hopMs + OPEN_PANES) : OPEN_PANES
 }
 
 /** Readings in the young pane at `base`. */

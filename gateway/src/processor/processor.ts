@@ -10,29 +10,25 @@
 import { FrameCursor } from '../log/frames.js'
 import type { LogEntry } from '../log/schema.js'
 import { decodeControl } from './control.js'
-import type { Device } from './device.js'
-import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
+import type { EventIdStore } from './event-ids.js'
 import type { EpochLedger, Flush } from './flush.js'
 import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
 import { ingestPlain } from './ingest-plain.js'
 import { ingestRequeue } from './ingest-requeue.js'
+import { ledgerRow } from './ledger.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
 import { decodeState, type StateEncoder } from './snapshot.js'
 import { type Counters, type Notice, State } from './state.js'
+import { correct, tick } from './tick.js'
 import { WarmUp } from './warm-up.js'
 
 const SHARD = 0
 
-/** Most of the time between two ticks that counts as uptime; more than that, and the gateway was down. */
-const TICK_UPTIME_MS_MAX = 2000
-
 /** Ticks alone make a boundary only this often, so that an idle gateway writes little. */
 const QUIET_BOUNDARY_MS = 3_600_000
-
-const EXPIRY_STEP_MS = 60_000
 
 export interface ProcessorStats extends Counters {
   entry: number
@@ -88,7 +84,7 @@ export class Processor {
       const { kind } = cursor
       if (kind === 'tick') {
         const { rows } = state.outputs
-        this.tick()
+        tick(state)
         ticked = true
         state.hasNews ||= state.outputs.rows > rows
         continue
@@ -187,7 +183,7 @@ export class Processor {
         return
       case 'drain':
         this.drains = true
-        for (const device of this.state.dirty) this.correct(device)
+        for (const device of this.state.dirty) correct(this.state, device)
         return
       case 'device':
         setDevice(this.state, control.deviceId, control.settings)
@@ -198,68 +194,6 @@ export class Processor {
       default:
         control satisfies never
     }
-  }
-
-  private tick(): void {
-    const { state } = this
-    if (state.settings === null) return
-    const { ingestMs, settings } = state
-    if (!Number.isNaN(state.tickedMs)) state.uptimeMs += Math.min(ingestMs - state.tickedMs, TICK_UPTIME_MS_MAX)
-    state.tickedMs = ingestMs
-    for (const device of state.dirty) this.correct(device, settings.correctionIntervalMs)
-    for (const device of state.withGap) this.passGap(device, settings.gapTimeoutMs, settings.allowedLatenessMs)
-    if (state.uptimeMs - state.idleCheckedMs >= Math.max(1000, settings.idleTimeoutMs / 20)) this.findIdle(settings.idleTimeoutMs)
-    this.expireEventIds()
-  }
-
-  /**
-   * Sends a device's corrections, those of features that sent none for at least `intervalMs`; and the rows of a profile that came
-   * when the watermark was past them already.
-   */
-  private correct(device: Device, intervalMs = 0): void {
-    const { state } = this
-    state.change(device)
-    let isDirty = false
-    for (const features of device.features) {
-      features.advance(device.watermarkMs, state.sinks(device, features))
-      if (state.ingestMs - features.correctedAtMs >= intervalMs) features.correct(state.ingestMs, state.sinks(device, features))
-      isDirty ||= features.isDirty
-    }
-    if (!isDirty) state.dirty.delete(device)
-  }
-
-  /** A gap that has stood too long no longer holds the watermark: it follows the latest reading at a distance. */
-  private passGap(device: Device, timeoutMs: number, latenessMs: number): void {
-    let hasGap = false
-    for (const epoch of device.allEpochs()) {
-      if (!epoch.hasGap) continue
-      hasGap = true
-      if (this.state.uptimeMs - epoch.gapSinceMs < timeoutMs) continue
-      this.state.change(device)
-      this.state.raiseWatermark(device, epoch.latestAheadMs - latenessMs)
-    }
-    if (!hasGap) this.state.withGap.delete(device)
-  }
-
-  private findIdle(timeoutMs: number): void {
-    const { state } = this
-    state.idleCheckedMs = state.uptimeMs
-    for (const device of state.devices.values()) {
-      if (device.idle || state.uptimeMs - device.lastSeenMs < timeoutMs) continue
-      state.change(device)
-      device.idle = true
-      state.fleet.noteProgress(device)
-      for (const features of device.features) features.showOpenHops(state.sinks(device, features))
-    }
-  }
-
-  private expireEventIds(): void {
-    const { state } = this
-    const throughMs = state.ingestMs - EVENT_ID_KEPT_MS
-    if (state.opaqueExpiredMs === Number.NEGATIVE_INFINITY) state.opaqueExpiredMs = throughMs
-    if (throughMs - state.opaqueExpiredMs < EXPIRY_STEP_MS) return
-    state.opaqueBytes -= state.eventIds.bytesBetween(state.opaqueExpiredMs, throughMs)
-    state.opaqueExpiredMs = throughMs
   }
 
   private isBoundary(ticked: boolean): boolean {
@@ -321,39 +255,17 @@ export class Processor {
     }
     const ledger: EpochLedger[] = []
     for (const device of state.changed.devices) {
-      for (const epoch of state.changed.epochsOf(device)) {
-        if (this.isCommitted) continue
-        const row = ledgerRow(device, epoch, this.waiting.get(device.deviceId)?.get(epoch) ?? 0)
-        if (row !== null) ledger.push(row)
-      }
       const waiting = this.waiting.get(device.deviceId)
+      if (!this.isCommitted) {
+        state.changed.visitEpochs(device, epoch => {
+          const row = ledgerRow(device, epoch, waiting?.get(epoch) ?? 0)
+          if (row !== null) ledger.push(row)
+        })
+      }
       state.change(device)
       device.forgetOldEpochs(epoch => waiting?.has(epoch) ?? false) // whose ledger must be written once more when they are out
     }
     state.changed.clear()
     return ledger
   }
-}
-
-function ledgerRow(device: Device, number: number, waiting: number): EpochLedger | null {
-  const { deviceId, opaque } = device
-  if (number === 0) {
-    const { archived, quarantined, duplicates, late } = opaque
-    return {
-      deviceId,
-      epoch: 0,
-      highestSampledSeq: archived + quarantined,
-      archived,
-      waiting,
-      quarantined,
-      shed: 0,
-      buffered: 0,
-      missing: 0,
-      duplicates,
-      late
-    }
-  }
-  const epoch = device.epoch(number)
-  if (epoch === undefined) return null
-  return { deviceId, epoch: number, highestSampledSeq: epoch.highestSampledSeq, waiting, buffered: epoch.buffered, ...epoch.counts }
 }

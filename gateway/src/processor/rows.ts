@@ -45,6 +45,9 @@ export interface RowsSnapshot {
 
 const CAPACITY_MIN = 64
 
+/** So many rows, and an hour is expected to hold as many as the one before it. */
+const MANY_ROWS = 8192
+
 /** Rows staged at most: what they take fits the fastest cache. */
 const STAGED_MAX = 64
 
@@ -77,7 +80,14 @@ export class Rows {
   private readonly lastIndices: number[]
   private readonly bytes: (Uint8Array | null)[][]
 
-  constructor(layout: RowLayout, hourMs: number, sinceMs: number, serial: number) {
+  /** `rowsExpected`: once there are many, room is made for so many at a time. */
+  constructor(
+    layout: RowLayout,
+    hourMs: number,
+    sinceMs: number,
+    serial: number,
+    private readonly rowsExpected = 0
+  ) {
     this.layout = layout
     this.hourMs = hourMs
     this.sinceMs = sinceMs
@@ -244,7 +254,8 @@ export class Rows {
 
   private grow(): void {
     const from = this.capacity
-    this.capacity = Math.max(CAPACITY_MIN, this.capacity * 2)
+    const isMany = from >= MANY_ROWS && this.rowsExpected > from
+    this.capacity = isMany ? this.rowsExpected : Math.max(CAPACITY_MIN, from * 2)
     for (const [c, { type }] of this.layout.columns.entries()) {
       if (type === 'string') this.indices[c] = grownInt32(this.indices[c], this.capacity, from)
       else if (type !== 'bytes') this.numbers[c] = grownFloat64(this.numbers[c], this.capacity, from)

@@ -76,7 +76,7 @@ export class WindowReader {
       for (let i = 0; i < into.length; i++) into[i] = panes.data[cacheAt + 1 + i]
       return
     }
-    into[0] = readingsInSpan(panes, table, this.spans[w])
+    if (w === this.plan.longest || cacheAt >= 0) into[0] = readingsInSpan(panes, table, this.spans[w])
     mergeAll(panes, window, table, this.spans[w], into)
     if (cacheAt < 0) return
     panes.data[cacheAt] = endMs

@@ -15,8 +15,8 @@ const NO_EVENT_IDS: EventIdStore = {
   bytesBetween: () => 0
 }
 
-export function newProcessor(snapshot: Iterable<Uint8Array> | null = null): Processor {
-  return new Processor(NO_EVENT_IDS, snapshot)
+export function newProcessor(snapshot: Iterable<Uint8Array> | null = null, committedEntry = 0): Processor {
+  return new Processor(NO_EVENT_IDS, snapshot, committedEntry)
 }
 
 export interface Applied {
@@ -25,6 +25,8 @@ export interface Applied {
   readonly ms: number
   readonly cpuMs: number
   readonly flushes: number
+  /** The last entry of each flush. */
+  readonly boundaries: readonly number[]
   /** The longest time that one entry took, flush included, and that one flush boundary took. */
   readonly entryMsMax: number
   readonly boundaryMsMax: number
@@ -51,14 +53,15 @@ export function applyAll(entries: Iterable<LogEntry>, processor: Processor, onFl
   const before = processor.stats()
   const cpu = process.cpuUsage()
   const startMs = performance.now()
-  let [flushes, entryMsMax, boundaryMsMax] = [0, 0, 0]
+  let [entryMsMax, boundaryMsMax] = [0, 0]
+  const boundaries: number[] = []
   for (const entry of entries) {
     const beforeMs = performance.now()
     const flush = processor.apply(entry)
     const entryMs = performance.now() - beforeMs
     entryMsMax = Math.max(entryMsMax, entryMs)
     if (flush === null) continue
-    flushes++
+    boundaries.push(flush.lastEntry)
     boundaryMsMax = Math.max(boundaryMsMax, entryMs)
     onFlush(flush)
   }
@@ -70,7 +73,8 @@ export function applyAll(entries: Iterable<LogEntry>, processor: Processor, onFl
     featureRows: after.featureRows - before.featureRows,
     ms,
     cpuMs: (user + system) / 1000,
-    flushes,
+    flushes: boundaries.length,
+    boundaries,
     entryMsMax,
     boundaryMsMax
   }

@@ -86,6 +86,8 @@ function memory(): { all: number; heap: number } {
 
 export interface Recovery {
   readonly devices: number
+  /** Whether all boundaries but the last were committed before; otherwise none was. */
+  readonly wasCommitted: boolean
   /** Checking the file, and decoding it. */
   readonly loadMs: number
   readonly readings: number
@@ -110,17 +112,29 @@ export function writeTraffic(path: string, devices: readonly Device[], filled: F
   writeLog(path, traffic)
 }
 
+/** Recovers where nothing behind the snapshot was committed, and where the boundaries were, all but the last. */
+export function measureRecoveries(path: string, snapshotPath: string, devices: number): Recovery[] {
+  const { recovery, boundaries } = recover(path, snapshotPath, devices, 0)
+  return [recovery, recover(path, snapshotPath, devices, boundaries[boundaries.length - 2] ?? 0).recovery]
+}
+
 /** Brings a processor back from the snapshot's file and lets it catch up with the log. */
-export function measureRecovery(path: string, snapshotPath: string, devices: number): Recovery {
+function recover(
+  path: string,
+  snapshotPath: string,
+  devices: number,
+  committedEntry: number
+): { recovery: Recovery; boundaries: readonly number[] } {
   const startMs = performance.now()
   const snapshot = readSnapshot(snapshotPath)
   if (typeof snapshot === 'string') throw new Error(`the snapshot is damaged: ${snapshot}`)
-  const processor = newProcessor(snapshot.parts())
+  const processor = newProcessor(snapshot.parts(), committedEntry)
   const loadMs = performance.now() - startMs
-  const { readings, ms, boundaryMsMax } = applyLog(path, processor)
+  const { readings, ms, boundaryMsMax, boundaries } = applyLog(path, processor)
   if (readings === 0) throw new Error('nothing was replayed: the log does not follow the snapshot')
-  return {
+  const recovery = {
     devices,
+    wasCommitted: committedEntry > 0,
     loadMs,
     readings,
     replayMs: ms,
@@ -128,6 +142,7 @@ export function measureRecovery(path: string, snapshotPath: string, devices: num
     totalMs: loadMs + ms,
     boundaryMsMax
   }
+  return { recovery, boundaries }
 }
 
 export { INTERVAL_MS }
