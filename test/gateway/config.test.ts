@@ -17,6 +17,14 @@ test('without a file everything has a default', () => {
   expect(config.profiles.map(profile => profile.name)).toEqual(['rotating-machine', 'water-loop', 'host'])
 })
 
+test('a gateway has one front, in its own process, unless it is told otherwise', () => {
+  const file = join(tempDir(), 'gateway.yaml')
+  writeFileSync(file, 'front: { processes: auto, connections_expected: 100000, light_sessions: false }\n')
+  const { front } = loadConfig(undefined, {})
+  expect(front).toEqual({ processes: 1, connectionsExpected: 10_000, connectionsMax: 18_000, lightSessions: true })
+  expect(loadConfig(file, {}).front).toEqual({ ...front, processes: 'auto', connectionsExpected: 100_000, lightSessions: false })
+})
+
 test('paths are relative to the file, and the command line has the last word', () => {
   const dir = tempDir()
   const file = join(dir, 'gateway.yaml')

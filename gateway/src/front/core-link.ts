@@ -1,6 +1,6 @@
 /**
  * The core as a front in a process of its own sees it: frames are packed into waves, which go to the core every few milliseconds,
- * with all else in the order in which it was said; the core answers with the last wave that is durable.
+ * with what else there is to say behind them; the core answers with the last wave that is durable.
  *
  * Bounded: a front holds its sockets while `isFull`. What the core does not read waits in the sockets' buffers and counts as well.
  */
@@ -28,6 +28,8 @@ class CoreRefusalError extends Error {
   readonly code = 'CORE_REFUSAL'
 }
 
+type Page = Extract<ToFront, { type: 'page' }>
+
 export class CoreLink implements FrontCore {
   /** The front that this is the core of; set before it takes connections. */
   front: FrontEnd | null = null
@@ -38,12 +40,12 @@ export class CoreLink implements FrontCore {
   /** Waves under way, oldest first; the first has the number `settledThrough` + 1. */
   private unsettled: Wave[] = []
   private settledThrough = 0
-  private closedWaves = 0
+  private sentWaves = 0
   private unsettledBytes = 0
   private outbox: Buffer[] = []
   private timer: NodeJS.Timeout | null = null
   private requests = 0
-  private readonly pages = new Map<number, (page: Extract<ToFront, { type: 'page' }>) => void>()
+  private readonly pages = new Map<number, (page: Page) => void>()
   private droppedLines = 0
 
   constructor(private readonly socket: Socket) {
@@ -88,14 +90,19 @@ export class CoreLink implements FrontCore {
 
   async *statuses(filter: string): AsyncGenerator<DeviceStatus> {
     const request = ++this.requests
-    for (;;) {
-      const page = await new Promise<Extract<ToFront, { type: 'page' }>>(resolve => {
-        this.pages.set(request, resolve)
-        this.say({ type: 'statuses', request, filter })
-      })
+    let isLast = false
+    try {
+      while (!isLast) {
+        const page = await new Promise<Page>(resolve => {
+          this.pages.set(request, resolve)
+          this.say({ type: 'statuses', request, filter })
+        })
+        isLast = page.isLast
+        for (const [deviceId, payload] of page.statuses) yield { deviceId, payload }
+      }
+    } finally {
       this.pages.delete(request)
-      for (const [deviceId, payload] of page.statuses) yield { deviceId, payload }
-      if (page.isLast) return
+      if (!isLast) this.say({ type: 'statuses-end', request }) // whoever asked has gone
     }
   }
 
@@ -118,9 +125,8 @@ export class CoreLink implements FrontCore {
     return dropped
   }
 
-  /** Says something behind all that was appended so far. */
+  /** Says something, behind all that was appended so far. */
   say(message: ToCore): void {
-    this.closeWave()
     this.outbox.push(encodeMessage(message))
     this.schedule()
   }
@@ -136,23 +142,24 @@ export class CoreLink implements FrontCore {
     else this.timer ??= setTimeout(() => this.flush(), FLUSH_MS)
   }
 
-  private closeWave(): void {
-    const { wave } = this
-    if (wave.used === 0) return
-    this.outbox.push(encodeWaveHead(++this.closedWaves, wave.hasStatus, wave.used), wave.frames)
-    this.unsettled.push(wave)
-    this.unsettledBytes += wave.used
-    this.wave = this.spares.pop() ?? new Wave()
-  }
-
+  /** The wave goes first, so that a will is there before the end of its connection is told. */
   private flush(): void {
     if (this.timer !== null) clearTimeout(this.timer)
     this.timer = null
-    this.closeWave()
     this.socket.cork()
+    if (this.wave.used > 0) this.sendWave()
     for (const bytes of this.outbox) this.socket.write(bytes)
     this.socket.uncork()
     this.outbox = []
+  }
+
+  private sendWave(): void {
+    const { wave } = this
+    this.socket.write(encodeWaveHead(++this.sentWaves, wave.hasStatus, wave.used))
+    this.socket.write(wave.frames)
+    this.unsettled.push(wave)
+    this.unsettledBytes += wave.used
+    this.wave = this.spares.pop() ?? new Wave()
   }
 
   private receive(message: ToFront): void {

@@ -5,9 +5,8 @@
  * Bounded: while the log is full the socket is not read, so that the front's bytes stay with the front, which holds its sockets.
  */
 import type { Socket } from 'node:net'
-import type { AppendReceiver } from '../log/frame-log.js'
+import type { AppendReceiver, PackedLog } from '../log/frame-log.js'
 import { FrameCursor } from '../log/frames.js'
-import type { LogClient } from '../log/log-client.js'
 import type { DeviceStatus, DownstreamKind, FrontEnd } from './core.js'
 import { encodeMessage, type MessageSink, MessageSplitter, type ToCore, type ToFront } from './link-messages.js'
 import type { Presence } from './presence.js'
@@ -42,7 +41,7 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
 
   constructor(
     private readonly socket: Socket,
-    private readonly log: LogClient,
+    private readonly log: PackedLog,
     private readonly presence: Presence
   ) {
     socket.on('data', chunk => {
@@ -107,6 +106,9 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
         return
       case 'statuses':
         this.sendPage(message.request, message.filter)
+        return
+      case 'statuses-end':
+        this.requests.delete(message.request)
         return
       case 'config':
         this.presence.deliverConfig(this, message.deviceId)

@@ -19,6 +19,8 @@ export type ToCore =
   | { readonly type: 'watch-statuses' }
   /** The next page of the statuses that the filter names. */
   | { readonly type: 'statuses'; readonly request: number; readonly filter: string }
+  /** No more of its pages are wanted. */
+  | { readonly type: 'statuses-end'; readonly request: number }
   | { readonly type: 'config'; readonly deviceId: string; readonly number: number }
   /** A line of the front's log, JSON. */
   | { readonly type: 'log'; readonly line: string }

@@ -26,3 +26,10 @@ export interface FrameLog {
   ): void
   readonly isFull: boolean
 }
+
+/** What the core needs of a log for fronts in other processes: frames come packed. */
+export interface PackedLog {
+  /** The frames come into one entry, and `receiver` is told once. `frames` is copied before this returns. */
+  appendPacked(frames: Uint8Array, receiver: AppendReceiver, token: number): void
+  readonly isFull: boolean
+}

@@ -3,7 +3,7 @@
  * durable. At most one wave is with the worker; the next is packed meanwhile. What waits is bounded by who asks `isFull`.
  */
 import { Worker } from 'node:worker_threads'
-import type { Appended, AppendReceiver, FrameLog } from './frame-log.js'
+import type { Appended, AppendReceiver, FrameLog, PackedLog } from './frame-log.js'
 import type { FrameKind } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 import { Wave } from './wave.js'
@@ -24,7 +24,7 @@ export class LogWriteError extends Error {
   }
 }
 
-export class LogClient implements FrameLog {
+export class LogClient implements FrameLog, PackedLog {
   /** The last durable entry, and the bytes of frames appended since the start. */
   lastEntry = 0
   appendedBytes = 0
@@ -99,7 +99,6 @@ export class LogClient implements FrameLog {
     this.schedule()
   }
 
-  /** Frames that a front has packed: they come into one entry, and `receiver` is told once. `frames` is copied before this returns. */
   appendPacked(frames: Uint8Array, receiver: AppendReceiver, token: number): void {
     this.wave.addPacked(frames, receiver, token)
     this.schedule()

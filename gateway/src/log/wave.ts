@@ -5,7 +5,7 @@
 import type { AppendReceiver } from './frame-log.js'
 import { FRAME_HEAD_BYTES, type FrameKind, frameBytes, writeFrame, writeFrameFrom } from './frames.js'
 
-const BYTES_START = 64 * 1024
+const BYTES_START = 16 * 1024
 
 /** A buffer that had to grow beyond this is not kept. */
 const BYTES_KEPT_MAX = 4 * 1024 * 1024
