@@ -53,7 +53,7 @@ export async function play(scenario: Scenario, dir: string, events: PlayEvents, 
   try {
     const archive = new ArchiveWatch(join(gateway.dataDir, 'archive/processed/rotating-machine'))
     const meter = new Meter(
-      commandLine => roleOf(commandLine, gateway),
+      (commandLine, pid) => roleOf(commandLine, pid, gateway),
       archive,
       (point, progress) => events.onPoint(point, progress)
     )
@@ -189,10 +189,11 @@ function fleetOptions({ fleet }: Scenario, url: string, step: number, signal: Ab
   }
 }
 
-function roleOf(commandLine: string, gateway: GatewayProcess): Role | null {
+/** The gateway's main process, those that it has started, and the simulator's. */
+function roleOf(commandLine: string, pid: number, gateway: GatewayProcess): Role | null {
+  if (pid === gateway.pid) return 'gateway'
   if (commandLine.includes('fleet-process')) return 'simulator'
-  if (!commandLine.includes('gateway/dist')) return null
-  return commandLine.includes(' start ') && commandLine.includes(gateway.dataDir) ? 'gateway' : 'front'
+  return commandLine.includes('gateway/dist') ? 'front' : null
 }
 
 function compact(dataDir: string, events: PlayEvents): void {
