@@ -2,9 +2,10 @@
  * Plays a scenario: a real gateway, a simulated fleet, and what measures both; then the drain, the verification and the verdict. A ramp
  * is one fleet after the other against the same gateway, each faster.
  */
-import { spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { type FleetOptions, type FleetProgress, type FleetReport, runFleet, type VerifyResult, verifyArchive } from '@tidemark/simulator'
 import { ReplayError } from '../replay/replay-error.js'
 import { ArchiveWatch } from './archive-latency.js'
@@ -73,10 +74,10 @@ export async function play(scenario: Scenario, dir: string, events: PlayEvents, 
       gateway: meter.usage('gateway').cpuS + meter.usage('front').cpuS - fleets.cpuBefore.gateway,
       simulator: meter.usage('simulator').cpuS - fleets.cpuBefore.simulator
     }
-    if (scenario.compact) compact(gateway.dataDir, events)
     events.onStage('measuring the way to the archive')
     const archiveFrom = (fleet.faults?.skew ?? 0) > 0 ? 'ingest_time' : 'event_time'
     const archiveMs = await archive.measure(reports[0].run.plan.startMs, drainedMs, archiveFrom)
+    if (scenario.compact) await compact(gateway.dataDir, events)
     events.onStage('comparing the archive with what the fleet must have sent')
     const verifyBeganMs = performance.now()
     const verified = await verifyAll(join(gateway.dataDir, 'archive'), reports, events)
@@ -196,11 +197,12 @@ function roleOf(commandLine: string, pid: number, gateway: GatewayProcess): Role
   return commandLine.includes('gateway/dist') ? 'front' : null
 }
 
-function compact(dataDir: string, events: PlayEvents): void {
+async function compact(dataDir: string, events: PlayEvents): Promise<void> {
   events.onStage('compacting the archive')
   const cli = fileURLToPath(new URL('../../../gateway/dist/cli.js', import.meta.url))
-  const { status, stderr } = spawnSync(process.execPath, [cli, 'compact', '--now', '--data-dir', dataDir], { encoding: 'utf8' })
-  if (status !== 0) throw new ReplayError(`tidemark-gateway compact ended with ${status}: ${stderr.trim()}`)
+  await promisify(execFile)(process.execPath, [cli, 'compact', '--now', '--data-dir', dataDir]).catch(cause => {
+    throw new ReplayError(`tidemark-gateway compact failed: ${cause instanceof Error ? cause.message : cause}`, { cause })
+  })
 }
 
 /** The counts of all runs together. */
