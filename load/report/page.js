@@ -48,7 +48,7 @@ function chart(id, unit, series, { isLog = false, isFilled = false } = {}) {
     cursor: { sync: { key: sync.key }, points: { size: 6 } },
     scales: { x: { time: false }, y: isLog ? { distr: 3 } : { range: (_u, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
     axes: [
-      { ...axis, values: (_u, ticks) => ticks.map(clock), space: 70 },
+      { ...axis, values: (_u, ticks) => ticks.map(clock), space: 60, incrs: [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600] },
       { ...axis, size: 62, values: (_u, ticks) => ticks.map(tick => (tick === null ? '' : short(tick))) }
     ],
     series: [

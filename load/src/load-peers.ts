@@ -4,12 +4,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { durationMs } from '@tidemark/protocol'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { type Ladder, measurePeer, measureTidemark, type PeerResult } from './peers/compare.js'
 import { InfluxPeer } from './peers/influxdb.js'
 import { MosquittoPeer, ownSubscriber } from './peers/mosquitto.js'
 import { nodeRed } from './peers/node-red.js'
-import { UsageError } from './replay/replay-error.js'
+import { endAs, requireWritableFolder } from './proof-command.js'
 import { thisMachine } from './run/machine.js'
 
 const PEERS = ['tidemark', 'mosquitto', 'node-red', 'influxdb'] as const
@@ -99,6 +99,7 @@ function tableText(results: readonly PeerResult[]): string {
 
 async function main(): Promise<number> {
   const options = program.parse().opts<Options>()
+  if (options.json !== undefined) requireWritableFolder(options.json)
   const ladder = { devices: options.devices, fromPerS: options.from, factor: options.factor, stepMs: options.step, steps: options.steps }
   const dir = mkdtempSync(join(tmpdir(), 'tidemark-peers-'))
   const interrupt = new AbortController()
@@ -120,12 +121,4 @@ async function main(): Promise<number> {
   return 0
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    process.stderr.write(`load:peers: ${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = error instanceof UsageError ? 2 : 1
-  }
-}
+await endAs('load:peers', main)

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /** The command line of the load runner: arguments, Ctrl-C, files, exit codes. 0: the scenario holds. 1: not. 2: something to correct. */
-import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { durationMs } from '@tidemark/protocol'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { UsageError } from './replay/replay-error.js'
+import { Command, InvalidArgumentError } from 'commander'
+import { endAs, requireWritableFolder } from './proof-command.js'
 import { consoleFor } from './run/console.js'
 import { htmlReport } from './run/html-report.js'
 import { thisMachine } from './run/machine.js'
@@ -59,16 +59,6 @@ function whole(text: string): number {
   throw new InvalidArgumentError('Give a whole number above 0.')
 }
 
-/** Said before the run, not behind it. */
-function requireWritable(path: string): void {
-  const folder = dirname(resolve(path))
-  try {
-    accessSync(folder, constants.W_OK)
-  } catch (cause) {
-    throw new UsageError(`cannot write in ${folder}: check that it exists and is yours`, { cause })
-  }
-}
-
 async function main(): Promise<number> {
   program.parse()
   const options = program.opts<Options>()
@@ -78,7 +68,8 @@ async function main(): Promise<number> {
     ...(devices === undefined ? {} : { devices }),
     ...(seed === undefined ? {} : { seed })
   })
-  for (const path of [options.json, options.report]) if (path !== undefined) requireWritable(path)
+  if (options.json !== undefined) requireWritableFolder(options.json, '--json')
+  if (options.report !== undefined) requireWritableFolder(options.report, '--report')
   const dir = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'tidemark-load-')) : resolve(options.keep)
   mkdirSync(dir, { recursive: true })
   const interrupt = new AbortController()
@@ -102,17 +93,4 @@ async function main(): Promise<number> {
   }
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    process.stderr.write(`load: ${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = isUsage(error) ? 2 : 1
-  }
-}
-
-/** What the person who typed the command can put right. */
-function isUsage(error: unknown): boolean {
-  return error instanceof UsageError || (error instanceof Error && 'code' in error && error.code === 'USAGE')
-}
+await endAs('load', main)

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
 /** The command line of the features' proof: arguments, Ctrl-C, exit codes. 0: proved. 1: not so. 2: something to correct first. */
-import { accessSync, constants, writeFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { writeFileSync } from 'node:fs'
+import { Command } from 'commander'
 import { caseText, verifyFeatures } from './features/verify.js'
-import { UsageError } from './replay/replay-error.js'
-import { UnfinishedReplayError } from './replay/verify.js'
+import { endAs, requireWritableFolder, stopOnSignals, wholeNumber } from './proof-command.js'
 
 const HELP = `
 Delivers the recording to a real gateway three times: in order; with one device offline for a day, whose backlog comes when another
@@ -35,32 +33,22 @@ const program = new Command('verify-features')
   .requiredOption('--csv <file>', 'recording: its first column is the time, the others are metrics')
   .requiredOption('--profile <name>', 'profile of its rows, like water-loop')
   .option('--profile-file <file>', 'YAML of the profile, where it is not built in')
-  .option('--seed <n>', 'draws which readings are late; default: another each time', seed, Math.floor(Math.random() * SEED_MAX))
+  .option(
+    '--seed <n>',
+    'draws which readings are late; default: another each time',
+    wholeNumber(SEED_MAX),
+    Math.floor(Math.random() * SEED_MAX)
+  )
   .option('--json <file>', 'write the figures as JSON')
   .option('--keep <dir>', 'keep configurations, logs and data folders')
   .addHelpText('after', HELP)
   .showHelpAfterError('(--help shows the options)')
   .exitOverride()
 
-function seed(text: string): number {
-  if (/^\d{1,10}$/.test(text) && Number(text) <= SEED_MAX) return Number(text)
-  throw new InvalidArgumentError(`give a whole number from 0 to ${SEED_MAX}`)
-}
-
-/** Said before the proof, not behind it. */
-function expectWritable(folder: string): void {
-  try {
-    accessSync(folder, constants.W_OK)
-  } catch (cause) {
-    throw new UsageError(`cannot write in ${folder} (${(cause as NodeJS.ErrnoException).code}): correct --json`, { cause })
-  }
-}
-
 async function main(): Promise<number> {
   const options = program.parse().opts<Options>()
-  if (options.json !== undefined) expectWritable(dirname(resolve(options.json)))
-  const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
+  if (options.json !== undefined) requireWritableFolder(options.json)
+  const stopping = stopOnSignals()
   const onCase = (name: string, verdict: Parameters<typeof caseText>[0] | null) => {
     if (verdict !== null) process.stdout.write(caseText(verdict))
     else if (process.stderr.isTTY) process.stderr.write(`${name} …\n`)
@@ -79,13 +67,4 @@ async function main(): Promise<number> {
   }
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    process.stderr.write(`verify-features: ${error instanceof Error ? error.message : String(error)}\n`)
-    if (error instanceof UnfinishedReplayError) process.stderr.write(`data and logs: ${error.folder}\n`)
-    process.exitCode = error instanceof UsageError ? 2 : 1
-  }
-}
+await endAs('verify-features', main)

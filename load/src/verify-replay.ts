@@ -1,12 +1,11 @@
 #!/usr/bin/env node
 /** The command line of the replay proof: arguments, Ctrl-C, exit codes. 0: proved. 1: not so. 2: something to correct first. */
-import { accessSync, constants, writeFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { writeFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { endAs, requireWritableFolder, stopOnSignals, wholeNumber } from './proof-command.js'
 import { showReplay } from './replay/console.js'
-import { UsageError } from './replay/replay-error.js'
 import { verdictText } from './replay/verdict.js'
-import { UnfinishedReplayError, verifyReplay } from './replay/verify.js'
+import { verifyReplay } from './replay/verify.js'
 
 const HELP = `
 Exit code 0: every row of the recording is in the archive exactly once, equal to the bit, and every feature is what its formula
@@ -32,35 +31,23 @@ const program = new Command('verify-replay')
   .requiredOption('--csv <file>', 'recording: its first column is the time, the others are metrics')
   .requiredOption('--profile <name>', 'profile of its rows, like water-loop')
   .option('--profile-file <file>', 'YAML of the profile, where it is not built in')
-  .option('--kills <n>', 'how often each of the two processes is killed', count(1000), 5)
-  .option('--seed <n>', 'draws when they are killed; default: another each time', count(2 ** 31 - 1), Math.floor(Math.random() * 2 ** 31))
+  .option('--kills <n>', 'how often each of the two processes is killed', wholeNumber(1000), 5)
+  .option(
+    '--seed <n>',
+    'draws when they are killed; default: another each time',
+    wholeNumber(2 ** 31 - 1),
+    Math.floor(Math.random() * 2 ** 31)
+  )
   .option('--json <file>', 'write the figures as JSON')
   .option('--keep <dir>', "keep configurations, buffer, logs and, in DIR/gateway, the gateway's data")
   .addHelpText('after', HELP)
   .showHelpAfterError('(--help shows the options)')
   .exitOverride()
 
-function count(max: number): (text: string) => number {
-  return text => {
-    if (/^\d{1,10}$/.test(text) && Number(text) <= max) return Number(text)
-    throw new InvalidArgumentError(`give a whole number from 0 to ${max}`)
-  }
-}
-
-/** Said before the replay, not behind it. */
-function expectWritable(folder: string): void {
-  try {
-    accessSync(folder, constants.W_OK)
-  } catch (cause) {
-    throw new UsageError(`cannot write in ${folder} (${(cause as NodeJS.ErrnoException).code}): correct --json`, { cause })
-  }
-}
-
 async function main(): Promise<number> {
   const options = program.parse().opts<Options>()
-  if (options.json !== undefined) expectWritable(dirname(resolve(options.json)))
-  const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
+  if (options.json !== undefined) requireWritableFolder(options.json)
+  const stopping = stopOnSignals()
   let shown: ReturnType<typeof showReplay> | null = null
   const show = (rows: number) => {
     shown = showReplay(rows)
@@ -79,13 +66,4 @@ async function main(): Promise<number> {
   }
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    process.stderr.write(`verify-replay: ${error instanceof Error ? error.message : String(error)}\n`)
-    if (error instanceof UnfinishedReplayError) process.stderr.write(`data and logs: ${error.folder}\n`)
-    process.exitCode = error instanceof UsageError ? 2 : 1
-  }
-}
+await endAs('verify-replay', main)

@@ -1,6 +1,7 @@
 /** `tidemark-sim run`: options to a fleet, its report to files and to the person. */
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
+import { addFaultOptions, type FaultOptions, faultsOf } from './fault-options.js'
 import type { FleetOptions, FleetReport } from './fleet-options.js'
 import { reportToJson } from './fleet-options.js'
 import { CONNECT_PER_S, DRAIN_MS_MAX } from './limits.js'
@@ -9,7 +10,7 @@ import { viewFor } from './progress.js'
 import { runToJson } from './run-file.js'
 import { runFleet } from './run-fleet.js'
 
-interface RunOptions {
+interface RunOptions extends FaultOptions {
   readonly url: string
   readonly devices: number
   readonly interval: number
@@ -17,16 +18,6 @@ interface RunOptions {
   readonly seed: number
   readonly firstDevice: number
   readonly start?: number
-  readonly duplicates: number
-  readonly late: number
-  readonly poison: number
-  readonly disconnects: number
-  readonly delays: number
-  readonly silence: number
-  readonly skew: number
-  readonly backlog?: number
-  readonly backlogDevices?: number
-  readonly backlogAt: number
   readonly batch: number
   readonly connectRate: number
   readonly connections?: number
@@ -49,7 +40,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--first-device <index>', 'index of the first device, to share a fleet among machines', numberOf, 0)
     .option('--start <time>', 'event time of the first reading, RFC 3339 (default: now)', timeOf)
     .option('--batch <n>', 'readings in a message', numberOf, 1)
-  addFaults(command)
+  addFaultOptions(command)
   command
     .option('--connect-rate <n>', 'new connections a second', numberOf, CONNECT_PER_S)
     .option('--connections <n>', 'carry the devices over so many connections, each of a relay (default: one a device)', numberOf)
@@ -70,20 +61,6 @@ Ctrl-C stops sampling early and ends as if the time were over; a second Ctrl-C e
 Exit code: 0 all acked; 1 not all, or the broker went away; 2 wrong options, or no broker there.`
     )
     .action(async (options: RunOptions) => exit(await run(options)))
-}
-
-function addFaults(command: Command): void {
-  command
-    .option('--duplicates <rate>', 'share of readings that are sent twice', numberOf, 0)
-    .option('--late <rate>', 'share of readings that are held back or have their clock stepped back', numberOf, 0)
-    .option('--poison <rate>', 'share of readings that are out of range, in the future, or come with junk', numberOf, 0)
-    .option('--disconnects <rate>', 'share of readings behind which the connection is cut', numberOf, 0)
-    .option('--delays <rate>', 'share of readings that wait one to four intervals, and all behind them', numberOf, 0)
-    .option('--silence <rate>', 'share of 64 readings in which a device is silent for 8 to 31 intervals', numberOf, 0)
-    .option('--skew <rate>', 'share of devices whose clock is wrong by up to two minutes', numberOf, 0)
-    .option('--backlog <duration>', 'some devices come late, with all that they measured for so long before', durationOf)
-    .option('--backlog-devices <n>', 'how many of the devices (default: a fifth)', numberOf)
-    .option('--backlog-at <duration>', 'when they come, after the start', durationOf, 10_000)
 }
 
 async function run(options: RunOptions): Promise<number> {
@@ -108,18 +85,15 @@ async function run(options: RunOptions): Promise<number> {
 }
 
 function fleetOptions(options: RunOptions, signal: AbortSignal): FleetOptions {
-  const { url, devices, seed, firstDevice, duplicates, late, poison, disconnects, delays, silence, skew } = options
-  const backlog = { devices: options.backlogDevices ?? Math.floor(devices / 5), ms: options.backlog ?? 0, atMs: options.backlogAt }
+  const { url, devices, seed, firstDevice } = options
   return {
     ...{ url, devices, seed, firstDevice, signal },
     intervalMs: options.interval,
     forMs: options.for,
-    rates: { duplicates, late, poison },
-    troubles: { disconnects, delays, silence, skew },
+    ...faultsOf(options),
     readingsPerMessage: options.batch,
     connectPerS: options.connectRate,
     drainMsMax: options.drain,
-    ...(options.backlog === undefined ? {} : { backlog }),
     ...(options.connections === undefined ? {} : { connections: options.connections }),
     ...(options.destinations === undefined ? {} : { destinations: options.destinations.split(',') }),
     ...(options.processes === undefined ? {} : { processes: options.processes }),

@@ -1,12 +1,21 @@
 /** What a run leaves behind for its verification: its plan, and how far each device came. As a file it is JSON in snake_case. */
 import { z } from 'zod'
-import type { RunPlan } from './device.js'
+import { backlogReadings, phaseMs, type RunPlan } from './device.js'
 import { DEVICES_MAX, INTERVAL_MS_MAX, UINT32_MAX } from './limits.js'
 
 export interface Run {
   readonly plan: RunPlan
   /** The highest seq of each device, in the order of their indices. */
   readonly seqs: readonly number[]
+}
+
+/** A run that sampled for `forMs`, and was not stopped early. */
+export function runOf(plan: RunPlan, forMs: number): Run {
+  const seqs = Array.from({ length: plan.devices }, (_, i) => {
+    const leftMs = forMs - phaseMs(plan, plan.firstDevice + i)
+    return backlogReadings(plan, plan.firstDevice + i) + Math.max(0, Math.ceil(leftMs / plan.intervalMs))
+  })
+  return { plan, seqs }
 }
 
 const rate = z.number().min(0).max(1)

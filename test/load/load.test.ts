@@ -33,7 +33,7 @@ test('what the person must correct is one line, and exit code 2', () => {
   for (const [args, message] of [
     [['nonsense'], /^load: there is no scenario nonsense: give a file, or one of /],
     [['small', '--for', 'long'], /Write a number and ms, s, m, h or d/],
-    [['small', '--json', '/nowhere/x.json'], /^load: cannot write in \/nowhere: /]
+    [['small', '--json', '/nowhere/x.json'], /^load: cannot write in \/nowhere \(ENOENT\): correct --json/]
   ] as const) {
     const { status, stderr } = load(args)
     expect({ args, status }).toEqual({ args, status: 2 })

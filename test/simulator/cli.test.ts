@@ -65,6 +65,10 @@ describe('tidemark-sim', () => {
     await writeArchive(join(dir, 'right'), archive)
     const right = await sim(['verify', '--archive', join(dir, 'right'), '--run', runFile])
     expect(right).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('ok: the archive holds exactly what was sent') })
+    const { start_ms } = JSON.parse(readFileSync(runFile, 'utf8'))
+    const start = ['--start', new Date(start_ms).toISOString()]
+    const bySeed = await sim(['verify', '--archive', join(dir, 'right'), ...size, ...faults, ...start])
+    expect(bySeed).toMatchObject({ code: 0, stdout: right.stdout })
     archive.rows.pop()
     await writeArchive(join(dir, 'wrong'), archive)
     const wrong = await sim(['verify', '--archive', join(dir, 'wrong'), '--run', runFile, '--json'])
@@ -104,6 +108,7 @@ describe('tidemark-sim', () => {
       [['run', '--url', 'mqtt://127.0.0.1:1', '--out', join(dir, 'none/run.json')], /cannot write .*run\.json/],
       [['run'], /required option '--url/],
       [['verify', '--archive', join(dir, 'none'), '--run', join(dir, 'none.json')], /cannot read .*none\.json/],
+      [['verify', '--archive', dir], /give --run .* or --start/],
       [['verify', '--archive', dir, '--run', join(dir, 'empty.json')], /empty\.json holds no run: seed/]
     ]
     for (const [args, message] of wrong) {

@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { BrokerUnreachableError, UsageError } from '../../simulator/src/broker.js'
 import type { FleetOptions, FleetProgress, FleetReport } from '../../simulator/src/fleet-options.js'
 import { MESSAGE_READINGS_MAX } from '../../simulator/src/limits.js'
+import { runOf } from '../../simulator/src/run-file.js'
 import { runFleet } from '../../simulator/src/run-fleet.js'
 import { verifyArchive } from '../../simulator/src/verify.js'
 import { takeIn, writeArchive } from './archive-writer.js'
@@ -45,6 +46,7 @@ test('processes share the devices, begin together and add up', async () => {
   const report = await runFleet({ ...optionsFor(broker), processes: 3, rates }, telling => tellings.push(telling))
   expect(report).toMatchObject({ devices: 24, connections: 24, connectedAtStart: 24, sampled: 24 * 24 })
   expect(report.run.seqs).toEqual(new Array(24).fill(24))
+  expect(runOf(report.run.plan, 1200)).toEqual(report.run)
   expect(report.published).toBe(report.acked)
   expect(report.pubackMs.p50).toBeGreaterThan(0)
   expect(tellings.at(-1)).toMatchObject({ phase: 'done', sampled: 576, inFlight: 0, share: 1 })
@@ -118,6 +120,7 @@ test('devices with a backlog come later, in messages of many readings, and their
   expect(most).toBe(24)
   expect(report.sampled).toBe(24 * 50 + 6 * 1200)
   expect(report.run.seqs.filter(seq => seq === 1250).length).toBe(6)
+  expect(runOf(report.run.plan, 2500)).toEqual(report.run)
   expect(report.backlogMs.p50).toBeGreaterThan(0)
   const counts = broker.received.map(({ payload }) => decodeBatch(payload, () => ROTATING_MACHINE)?.header.seqs.length ?? 0)
   expect(Math.max(...counts)).toBe(MESSAGE_READINGS_MAX)

@@ -72,10 +72,11 @@ function flow(port: number, file: string): readonly object[] {
     context.set('seen', seen)
     msg.payload = JSON.stringify({ device_id: device, ...reading })
     return msg`
+  // A node without a place on the sheet would be taken for one that only configures.
   return [
-    { id: 'tab', type: 'tab', label: 'readings' },
+    { id: 'flow-tab', type: 'tab', label: 'readings' },
     {
-      id: 'broker',
+      id: 'flow-broker',
       type: 'mqtt-broker',
       broker: '127.0.0.1',
       port: String(port),
@@ -85,11 +86,24 @@ function flow(port: number, file: string): readonly object[] {
       protocolVersion: '4',
       autoConnect: true
     },
-    { id: 'in', z: 'tab', type: 'mqtt in', topic: 'tm/1/+/json', qos: '1', datatype: 'json', broker: 'broker', wires: [['check']] },
-    { id: 'check', z: 'tab', type: 'function', func: code, outputs: 1, wires: [['file']] },
     {
-      id: 'file',
-      z: 'tab',
+      id: 'flow-in',
+      x: 100,
+      y: 100,
+      z: 'flow-tab',
+      type: 'mqtt in',
+      topic: 'tm/1/+/json',
+      qos: '1',
+      datatype: 'json',
+      broker: 'flow-broker',
+      wires: [['flow-check']]
+    },
+    { id: 'flow-check', x: 300, y: 100, z: 'flow-tab', type: 'function', func: code, outputs: 1, wires: [['flow-file']] },
+    {
+      id: 'flow-file',
+      x: 500,
+      y: 100,
+      z: 'flow-tab',
       type: 'file',
       filename: file,
       filenameType: 'str',

@@ -112,7 +112,9 @@ export function readScenario(nameOrPath: string, { forMs, devices, seed }: Scena
   const missed = scenario.kill.find(atMs => atMs >= fleet.for)
   if (missed !== undefined)
     throw new UsageError(`${path}: it kills the gateway ${missed / 1000} s after the start, but plays for ${fleet.for / 1000} s`)
-  return { ...scenario, fleet }
+  const { ramp } = scenario
+  // A ramp plays its steps.
+  return { ...scenario, fleet, ...(ramp === undefined || forMs === undefined ? {} : { ramp: { ...ramp, step: forMs } }) }
 }
 
 function parseScenario(text: string, path: string): z.output<typeof schema> {

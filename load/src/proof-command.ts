@@ -1,0 +1,51 @@
+/** What the command lines of the proofs share: numbers, files, Ctrl-C, exit codes. 0: proved. 1: not so. 2: something to correct first. */
+import { accessSync, constants } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { CommanderError, InvalidArgumentError } from 'commander'
+import { UsageError } from './replay/replay-error.js'
+import { UnfinishedReplayError } from './replay/verify.js'
+
+/** Reads a whole number from 0 to `max`. */
+export function wholeNumber(max: number): (text: string) => number {
+  return text => {
+    if (/^\d{1,10}$/.test(text) && Number(text) <= max) return Number(text)
+    throw new InvalidArgumentError(`give a whole number from 0 to ${max}`)
+  }
+}
+
+/** Says before a proof, not behind it, that its figures could not be written. Throws a `UsageError`. */
+export function requireWritableFolder(path: string, option = '--json'): void {
+  const folder = dirname(resolve(path))
+  try {
+    accessSync(folder, constants.W_OK)
+  } catch (cause) {
+    throw new UsageError(`cannot write in ${folder} (${(cause as NodeJS.ErrnoException).code}): correct ${option}`, { cause })
+  }
+}
+
+/** Aborted by the first Ctrl-C. */
+export function stopOnSignals(): AbortController {
+  const stopping = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
+  return stopping
+}
+
+/** Runs a command, and turns what it returns or throws into an exit code and a line for the person. */
+export async function endAs(name: string, main: () => Promise<number>): Promise<void> {
+  try {
+    process.exitCode = await main()
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : 2
+      return
+    }
+    process.stderr.write(`${name}: ${error instanceof Error ? error.message : String(error)}\n`)
+    if (error instanceof UnfinishedReplayError) process.stderr.write(`data and logs: ${error.folder}\n`)
+    process.exitCode = isUsage(error) ? 2 : 1
+  }
+}
+
+/** What the person who typed the command can put right. */
+function isUsage(error: unknown): boolean {
+  return error instanceof UsageError || (error instanceof Error && 'code' in error && error.code === 'USAGE')
+}
