@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Appended, FrameLog } from './frame-log.js'
-import { type FrameKind, frameBytes, writeFrame } from './frames.js'
+import { type Frame, type FrameKind, frameBytes, writeFrame } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 
 /** Least time between two group commits, ms. */
@@ -81,6 +81,15 @@ export class LogClient implements FrameLog {
     const bytes = frameBytes(deviceId, payload.length)
     if (this.used + bytes > this.buffer.length) this.grow(this.used + bytes)
     this.used = writeFrame(this.buffer, this.used, kind, deviceId, payload)
+    this.waiting.push(done)
+    this.schedule()
+  }
+
+  /** Appends frames that lie in one entry, in their order: all of them are durable, or none is. */
+  appendTogether(frames: readonly Frame[], done: Appended): void {
+    const bytes = frames.reduce((sum, { deviceId, payload }) => sum + frameBytes(deviceId, payload.length), 0)
+    if (this.used + bytes > this.buffer.length) this.grow(this.used + bytes)
+    for (const { kind, deviceId, payload } of frames) this.used = writeFrame(this.buffer, this.used, kind, deviceId, payload)
     this.waiting.push(done)
     this.schedule()
   }

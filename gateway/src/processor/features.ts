@@ -64,6 +64,15 @@ export class Features {
     return this.dirtyFromMs < Number.POSITIVE_INFINITY
   }
 
+  /** Which row went out last, of the hops that are kept: its latest as_of; null: none did. */
+  lastRow(): { readonly asOfMs: number; readonly revision: number } | null {
+    const [table] = this.tables
+    for (let pane = table.count - 1; pane >= 0; pane--) {
+      if (table.revisionAt(pane) >= 0) return { asOfMs: table.endAt(pane), revision: table.revisionAt(pane) }
+    }
+    return null
+  }
+
   /** Takes a valid reading in. Rows that it changes wait for `correct`. */
   add(order: Order, values: Float64Array, sinks: FeatureSinks): void {
     const hopEndMs = this.tables[0].endOf(order.timeMs)
