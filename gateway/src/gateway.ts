@@ -4,12 +4,15 @@ import type { Logger } from 'pino'
 import { type Config, ConfigError } from './config.js'
 import { lockDataDir } from './data-lock.js'
 import { createFronts } from './front/fronts.js'
+import { HttpAdmissions } from './front/http-admission.js'
 import { Presence } from './front/presence.js'
 import { removeGatewayFile, writeGatewayFile } from './gateway-file.js'
+import { batchRoutes } from './http/batch-routes.js'
 import { deviceRoutes, type Registry } from './http/device-routes.js'
 import { healthRoutes } from './http/health-routes.js'
 import { listenHttp } from './http/http-server.js'
 import { createMetrics } from './http/metrics.js'
+import { type RequeueTarget, requeueRoutes } from './http/requeue-routes.js'
 import { servingRoutes } from './http/serving-routes.js'
 import { LogClient } from './log/log-client.js'
 import { MaintenanceClient } from './maintenance/maintenance-client.js'
@@ -75,7 +78,8 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const maintenance = new MaintenanceClient({ dataDir: config.dataDir, config: config.maintenance }, logger)
   const fronts = await createFronts(config.front, log, presence, logger)
   isServing = true
-  const metrics = createMetrics({ fronts, log, pipeline, maintenance })
+  const admissions = new HttpAdmissions(log)
+  const metrics = createMetrics({ fronts, admissions, log, pipeline, maintenance })
   const notReady = () => pipeline.stats?.archiveError ?? (log.lastWaveRefused ? 'the log cannot be written' : fronts.notReady())
   const registry = registryOf(config, log, pipeline, startedEntry)
   const archiveReader = new ServingClient(config.dataDir)
@@ -83,6 +87,8 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const routes = [
     healthRoutes({ metrics, notReady }),
     deviceRoutes(registry),
+    batchRoutes(admissions),
+    requeueRoutes(requeueTargetOf(config, log, pipeline)),
     servingRoutes({ serving, metrics: metricNames(config), profiles: registry.profiles })
   ]
   const onFault = (error: Error) => logger.error({ error: error.stack }, 'a request over HTTP failed')
@@ -114,6 +120,29 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
       await log.close()
       removeGatewayFile(config.dataDir)
       lock.close()
+    }
+  }
+}
+
+function requeueTargetOf({ settings, profiles }: Config, log: LogClient, pipeline: PipelineClient): RequeueTarget {
+  const startWith = (inForce: Config['profiles']) => {
+    const payload = encodeControl({ control: 'start', settings, profiles: inForce })
+    return { kind: 'control' as const, deviceId: '', payload }
+  }
+  return {
+    profiles,
+    get lastEntry() {
+      return log.lastEntry
+    },
+    mark: () => pipeline.ask({ ask: 'requeue-mark' }, log.lastEntry),
+    async append(messages, others) {
+      const requeues = messages.map(message => ({ kind: 'requeue' as const, ...message }))
+      const frames = others === null ? requeues : [startWith(others), ...requeues, startWith(profiles)]
+      const entry = await new Promise<number>((resolve, reject) =>
+        log.appendTogether(frames, (error, entry) => (error === null ? resolve(entry) : reject(error)))
+      )
+      await pipeline.ask({ ask: 'requeue-mark' }, entry)
+      return entry
     }
   }
 }

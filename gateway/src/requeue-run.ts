@@ -1,6 +1,7 @@
 /**
- * Appends the messages of one requeue to the log of a stopped gateway; its next start takes them in. Holds the data folder's lock, so
- * that nobody else writes the log meanwhile. Killed at any time, it leaves whole entries or nothing.
+ * Brings the messages of one requeue into the log: of a stopped gateway by itself, holding the data folder's lock, so that nobody else
+ * writes the log meanwhile, and the next start takes them in; of a running one by posting them to it. Either way the archive is
+ * read here. Killed at any time, it leaves whole entries or nothing.
  */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -22,8 +23,15 @@ export interface Requeued {
   readonly unnamed: number
 }
 
+/** Where the messages go. */
+export interface RequeueSink {
+  add(deviceId: string, frame: Uint8Array): Promise<void>
+  /** Resolves when all that was added is durable. */
+  end(): Promise<void>
+}
+
 /** An entry ends when it holds this many bytes. */
-const ENTRY_BYTES = 1024 * 1024
+export const REQUEUE_ENTRY_BYTES = 1024 * 1024
 
 const ENTRIES_AT_ONCE = 64
 
@@ -43,7 +51,7 @@ export async function requeue(
     checkLog(paths.log, dataDir)
     const log = new SqliteLog(paths.log)
     try {
-      return await appendAll(new Appender(log), dataDir, filter, config, onProgress)
+      return await requeueInto(new LogSink(log, config === null ? null : startOf(config)), dataDir, filter, onProgress)
     } finally {
       log.close()
     }
@@ -79,51 +87,65 @@ function waitingRequeue(dataDir: string): ConfigError {
   )
 }
 
-async function appendAll(
-  appender: Appender,
+/** Reads the unresolved rows that fit the filter, and gives their messages to the sink. */
+export async function requeueInto(
+  sink: RequeueSink,
   dataDir: string,
   filter: QuarantineFilter,
-  config: Config | null,
-  onProgress: (requeued: Requeued) => void
+  onProgress: (requeued: Requeued) => void = () => {}
 ): Promise<Requeued> {
   const run = randomUUID()
   const requeued = { messages: 0, readings: 0, unnamed: 0 }
   const use = async (...[connection, state]: Parameters<Parameters<typeof withViews<void>>[2]>) => {
+    requeued.unnamed = 0
     for await (const message of quarantinedMessages(connection, state, filter)) {
       const frame = requeueOf(message, { run, asOfEntry: state.committedEntry })
       const readings = frame === null ? 0 : frame.accounted.length + frame.unaccounted.length + (frame.isWhole ? 1 : 0)
       requeued.unnamed += message.readings.filter(reading => !canBeGivenAgain(message.kind, reading)).length
       if (frame === null) continue
-      if (requeued.messages === 0 && config !== null)
-        appender.add('control', '', encodeControl({ control: 'start', settings: config.settings, profiles: config.profiles }))
-      appender.add('requeue', message.deviceId, encodeRequeue(frame))
+      await sink.add(message.deviceId, encodeRequeue(frame))
       requeued.messages++
       requeued.readings += readings
       onProgress(requeued)
     }
   }
   await withViews(dataDir, { ownFiles: false }, use, () => requeued.messages === 0)
-  appender.end()
+  await sink.end()
   return requeued
 }
 
-/** Packs frames into entries. */
-class Appender {
+/** The control frame that puts a configuration's profiles in force. */
+export function startOf({ settings, profiles }: Config): Uint8Array {
+  return encodeControl({ control: 'start', settings, profiles })
+}
+
+/** A frame as it lies in an entry. */
+export function packFrame(kind: 'control' | 'requeue', deviceId: string, payload: Uint8Array): Buffer<ArrayBuffer> {
+  const frame = Buffer.alloc(frameBytes(deviceId, payload.length))
+  writeFrame(frame, 0, kind, deviceId, payload)
+  return frame
+}
+
+/** Packs frames into entries of a log that nobody else writes, behind a start where one is given. */
+class LogSink implements RequeueSink {
   private parts: Buffer[] = []
   private bytes = 0
 
-  constructor(private readonly log: SqliteLog) {}
+  constructor(
+    private readonly log: SqliteLog,
+    private start: Uint8Array | null
+  ) {}
 
-  add(kind: 'control' | 'requeue', deviceId: string, payload: Uint8Array): void {
-    const frame = Buffer.alloc(frameBytes(deviceId, payload.length))
-    writeFrame(frame, 0, kind, deviceId, payload)
+  async add(deviceId: string, payload: Uint8Array): Promise<void> {
+    if (this.start !== null) this.parts.push(packFrame('control', '', this.start))
+    this.start = null
+    const frame = packFrame('requeue', deviceId, payload)
     this.parts.push(frame)
     this.bytes += frame.length
-    if (this.bytes >= ENTRY_BYTES) this.end()
+    if (this.bytes >= REQUEUE_ENTRY_BYTES) await this.end()
   }
 
-  /** Makes durable what was added. */
-  end(): void {
+  async end(): Promise<void> {
     if (this.parts.length === 0) return
     this.log.append(Buffer.concat(this.parts), Date.now())
     crashPoint('append')

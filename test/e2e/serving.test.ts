@@ -176,18 +176,26 @@ describe('the description', () => {
           ]
         }
       ],
-      ['post', '/v1/features/as-of', '/v1/features/as-of', { wanted: [{ device_id: 'pump-7', time }], embargo: 3 }]
+      ['post', '/v1/features/as-of', '/v1/features/as-of', { wanted: [{ device_id: 'pump-7', time }], embargo: 3 }],
+      ['post', '/v1/batches', '/v1/batches?device=pump-8', new Uint8Array([1])],
+      ['post', '/v1/batches', '/v1/batches', new Uint8Array([1])],
+      ['post', '/v1/quarantine/requeue', '/v1/quarantine/requeue', new Uint8Array([1])]
     ]
     const ajv = new Ajv2020({ strict: false })
     addFormats.default(ajv)
     const seen = new Set<string>()
     for (const [method, path, url, body] of asked) {
-      const headers = { 'content-type': 'application/json' }
-      const init = body === undefined ? {} : { method: 'POST', headers, body: JSON.stringify(body) }
+      const isBytes = body instanceof Uint8Array
+      const headers = { 'content-type': isBytes ? 'application/octet-stream' : 'application/json' }
+      const init = body === undefined ? {} : { method: 'POST', headers, body: isBytes ? Buffer.from(body) : JSON.stringify(body) }
       const response = await fetch(`${gateway.httpUrl}${url}`, init)
       const described = document.paths[path]?.[method]?.responses[response.status]
       expect(described, `${method} ${url} answers ${response.status}`).toBeDefined()
       seen.add(`${method} ${path}`)
+      if (response.status === 204) {
+        expect(await response.text()).toBe('')
+        continue
+      }
       const [[type, { schema }]] = Object.entries(described!.content ?? {})
       expect(response.headers.get('content-type')).toContain(type)
       const answer: unknown = type === 'application/json' ? await response.json() : await response.text()

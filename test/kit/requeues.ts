@@ -49,7 +49,8 @@ function messageOf(rows: readonly Row[], payload: Uint8Array): QuarantinedMessag
       eventId: row.event_id as string | null,
       accounted: row.accounted === true,
       reason: row.reason as string,
-      detail: row.detail as string | null
+      detail: row.detail as string | null,
+      profile: row.profile as string | null
     }))
   }
 }

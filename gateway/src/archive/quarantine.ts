@@ -3,6 +3,7 @@
  * and only what is unresolved.
  */
 import { DuckDBBlobValue, type DuckDBConnection, DuckDBListValue, DuckDBStructValue, type DuckDBValue } from '@duckdb/node-api'
+import { decodeJson } from '@tidemark/protocol'
 import { UNDECODABLE_JSON } from '../processor/ingest-json.js'
 import type { Requeue } from '../processor/requeue.js'
 import { quoteText } from './parquet.js'
@@ -35,6 +36,8 @@ export interface QuarantinedReading {
   readonly accounted: boolean
   readonly reason: string
   readonly detail: string | null
+  /** The profile under which it was counted. */
+  readonly profile: string | null
 }
 
 /** A message, and the rows that it caused. */
@@ -66,9 +69,21 @@ export function requeueOf(message: QuarantinedMessage, run: { readonly run: stri
     kind,
     accounted: identities(named.filter(reading => reading.accounted)),
     unaccounted: identities(named.filter(reading => !reading.accounted)),
+    ...defaultProfileOf(message),
     isWhole: named.length < given.length,
     payload
   }
+}
+
+/** Of JSON: the profile of the rows whose readings name none. */
+function defaultProfileOf({ kind, payload, readings }: QuarantinedMessage): Pick<Requeue, 'defaultProfile'> {
+  if (kind !== 'json') return {}
+  const named = new Map<string, string | null>()
+  for (const item of decodeJson(payload) ?? []) {
+    if (item.ok && !named.has(item.reading.eventId)) named.set(item.reading.eventId, item.reading.profile) // copies have no row
+  }
+  const row = readings.find(({ eventId }) => eventId !== null && named.get(eventId) === null)
+  return row === undefined ? {} : { defaultProfile: row.profile }
 }
 
 export function canBeGivenAgain(kind: 'batch' | 'json', reading: QuarantinedReading): boolean {
@@ -87,7 +102,7 @@ export async function* quarantinedMessages(
 ): AsyncGenerator<QuarantinedMessage> {
   const rows = unresolved(state, selectQuarantined(filter, `EXCLUDE (payload) FROM (${rejected(state)})`))
   const messages = `SELECT entry, frame_index, min(device_id) AS device_id, min(ingest_time) AS ingest_time, min(kind) AS kind,
-    list({ seq: seq, event_id: event_id, accounted: accounted, reason: reason, detail: detail } ORDER BY seq, event_id) AS readings
+    list({ seq: seq, event_id: event_id, accounted: accounted, reason: reason, detail: detail, profile: profile } ORDER BY seq, event_id) AS readings
     FROM (${rows}) GROUP BY entry, frame_index`
   const result = await connection.stream(`SELECT m.device_id, m.entry, m.frame_index, epoch_ms(m.ingest_time), m.kind, m.readings, p.payload
     FROM (${messages}) AS m JOIN (SELECT entry, frame_index, payload FROM (${rejected(state)}) WHERE payload IS NOT NULL) AS p
@@ -109,12 +124,13 @@ function messageOf([deviceId, entry, frameIndex, ingestMs, kind, readings, paylo
 
 function readingOf(value: DuckDBValue): QuarantinedReading {
   if (!(value instanceof DuckDBStructValue)) throw new Error('a row of the quarantine is no struct')
-  const { seq, event_id: eventId, accounted, reason, detail } = value.entries
+  const { seq, event_id: eventId, accounted, reason, detail, profile } = value.entries
   return {
     seq: seq === null ? null : Number(seq),
     eventId: eventId === null ? null : String(eventId),
     accounted: accounted === true,
     reason: String(reason),
-    detail: detail === null ? null : String(detail)
+    detail: detail === null ? null : String(detail),
+    profile: profile === null ? null : String(profile)
   }
 }

@@ -8,6 +8,8 @@ import { textTable } from '../archive/text-table.js'
 import { NoArchiveError, rejected, unresolved, withViews } from '../archive/views.js'
 import { ConfigError, loadConfig } from '../config.js'
 import { type Requeued, requeue } from '../requeue-run.js'
+import { requeueThrough } from './requeue-post.js'
+import { findGateway } from './running-gateway.js'
 
 interface FilterOptions {
   readonly dataDir: string
@@ -43,9 +45,10 @@ Examples:
 `
 
 const REQUEUE_HELP = `
-The gateway must be stopped: the messages are appended to its log, and its next start judges them. Each reading that is valid then is
-archived once, and counted as archived; the others stay in the quarantine. It is safe to kill and to run again.
---config names the file with the profiles that are to judge; without it, those of the gateway's last start do.
+The messages are given to the gateway that runs over the data folder; where none runs, they are appended to its log, and its next
+start judges them. Each reading that is valid then is archived once, and counted as archived; the others stay in the quarantine.
+It is safe to kill and to run again, once what it did is written out (the next flush).
+--config names the file with the profiles that are to judge; without it, those of the gateway do (of its last start).
 
 Example:
   $ tidemark-gateway quarantine requeue --reason unknown-profile-version --config gateway.yaml --data-dir ./data
@@ -154,15 +157,22 @@ async function runRequeue(options: RequeueOptions): Promise<void> {
   const filter = filterOf(options)
   const config = options.config === undefined ? null : loadConfig(options.config, { dataDir: options.dataDir })
   const line = process.stderr.isTTY ? process.stderr : null
-  const done = await requeue(options.dataDir, filter, config, ({ messages, readings }) => {
+  const gateway = await findGateway(options.dataDir)
+  const onProgress = ({ messages, readings }: Requeued) => {
     if (messages % 1000 === 0) line?.write(`\r${readings} readings of ${messages} messages`)
-  })
+  }
+  const done =
+    gateway === null
+      ? await requeue(options.dataDir, filter, config, onProgress)
+      : await requeueThrough(gateway, options.dataDir, filter, config, onProgress)
   line?.write('\r\x1b[K')
-  process.stdout.write(options.json ? `${JSON.stringify(done)}\n` : requeuedText(done))
+  process.stdout.write(options.json ? `${JSON.stringify(done)}\n` : requeuedText(done, gateway !== null))
 }
 
-function requeuedText({ messages, readings, unnamed }: Requeued): string {
+function requeuedText({ messages, readings, unnamed }: Requeued, isRunning: boolean): string {
   const left = unnamed === 0 ? '' : `${unnamed} rows name no event ID and cannot be given again\n`
   if (messages === 0) return `${left}nothing to requeue\n`
-  return `${left}${readings} readings of ${messages} messages are in the log: start the gateway, which judges them; "quarantine list" shows what stays\n`
+  const what = `${left}${readings} readings of ${messages} messages are in the log`
+  if (isRunning) return `${what}, and the gateway has judged them; behind the next flush "quarantine list" shows what stays\n`
+  return `${what}: start the gateway, which judges them; "quarantine list" shows what stays\n`
 }

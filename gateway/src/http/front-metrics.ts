@@ -1,9 +1,11 @@
 /** The metrics of the fronts: the sums of all under names without labels, and what each process uses by front. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { FrontRow, Fronts } from '../front/fronts.js'
-import { PUBACK_BOUNDS_S } from '../front/stats.js'
+import { type FrontStats, PUBACK_BOUNDS_S, sumOf } from '../front/stats.js'
 
-export function addFrontMetrics(registry: Registry, fronts: Fronts): void {
+/** `http`: what came as batches over HTTP, which counts as published. */
+export function addFrontMetrics(registry: Registry, fronts: Fronts, http: FrontStats): void {
+  const total = () => sumOf([fronts.stats(), http])
   const registers = [registry]
   registry.registerMetric(new PubackHistogram(fronts))
   new Gauge({
@@ -25,8 +27,8 @@ export function addFrontMetrics(registry: Registry, fronts: Fronts): void {
       }
     })
   }
-  counter('published_total', 'Publishes that the fronts have taken.', () => fronts.stats().published)
-  counter('acked_total', 'Publishes that are durable in the log.', () => fronts.stats().acked)
+  counter('published_total', 'Publishes that the fronts have taken.', () => total().published)
+  counter('acked_total', 'Publishes that are durable in the log.', () => total().acked)
   counter('front_restarts_total', "Fronts' processes started again.", () => fronts.restarts)
   new Counter({
     name: 'tidemark_publishes_refused_total',
@@ -35,7 +37,7 @@ export function addFrontMetrics(registry: Registry, fronts: Fronts): void {
     registers,
     collect() {
       this.reset()
-      for (const [refusal, count] of Object.entries(fronts.stats().refused)) this.inc({ refusal }, count)
+      for (const [refusal, count] of Object.entries(total().refused)) this.inc({ refusal }, count)
     }
   })
   const byFront = (name: string, help: string, read: (row: FrontRow) => number | undefined) => {

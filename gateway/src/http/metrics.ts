@@ -1,6 +1,7 @@
 /** The gateway's metrics in Prometheus' text format. Names and labels are bounded by the code, never by what devices send. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Fronts } from '../front/fronts.js'
+import type { HttpAdmissions } from '../front/http-admission.js'
 import type { LogClient } from '../log/log-client.js'
 import type { MaintenanceClient } from '../maintenance/maintenance-client.js'
 import type { PipelineClient } from '../pipeline/pipeline-client.js'
@@ -8,6 +9,8 @@ import { addFrontMetrics } from './front-metrics.js'
 
 export interface Measured {
   readonly fronts: Fronts
+  /** Batches over HTTP. */
+  readonly admissions: HttpAdmissions
   readonly log: LogClient
   readonly pipeline: PipelineClient
   readonly maintenance: MaintenanceClient
@@ -17,10 +20,10 @@ export interface Metrics {
   readonly registry: Registry
 }
 
-export function createMetrics({ fronts, log, pipeline, maintenance }: Measured): Metrics {
+export function createMetrics({ fronts, admissions, log, pipeline, maintenance }: Measured): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  addFrontMetrics(registry, fronts)
+  addFrontMetrics(registry, fronts, admissions.stats)
   const gauge = (name: string, help: string, read: () => number) => {
     new Gauge({
       name: `tidemark_${name}`,

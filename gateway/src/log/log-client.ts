@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Appended, AppendReceiver, FrameLog, PackedLog } from './frame-log.js'
-import type { FrameKind } from './frames.js'
+import { type Frame, type FrameKind, frameBytes, writeFrame } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 import { Wave } from './wave.js'
 
@@ -102,6 +102,15 @@ export class LogClient implements FrameLog, PackedLog {
   appendPacked(frames: Uint8Array, receiver: AppendReceiver, token: number): void {
     this.wave.addPacked(frames, receiver, token)
     this.schedule()
+  }
+
+  /** Appends frames that lie in one entry, in their order: all of them are durable, or none is. */
+  appendTogether(frames: readonly Frame[], done: Appended): void {
+    const bytes = frames.reduce((sum, { deviceId, payload }) => sum + frameBytes(deviceId, payload.length), 0)
+    const packed = Buffer.allocUnsafe(bytes)
+    let end = 0
+    for (const { kind, deviceId, payload } of frames) end = writeFrame(packed, end, kind, deviceId, payload)
+    this.appendPacked(packed, { settled: done }, 0)
   }
 
   /** Whether more waits than should: hold back whoever appends. */

@@ -1,6 +1,7 @@
 /**
- * The latest feature row of each device and profile that left the processor since it started: the one with the greatest
- * (as_of, revision). Rows that wait for a flush are not in it; a row that a repair may yet replace is not either.
+ * Of each device and profile the latest of the feature rows that left the processor since it started: the one with the greatest
+ * (as_of, revision). Rows that wait for a flush are not in it; a row that a repair may yet replace is not either. A later row may have
+ * left an earlier process: so it is for who asks to know which one is the latest of all.
  * Rows are kept as numbers in one block a table: a fleet's rows come within seconds of each other, too many for an object each.
  */
 import type { Flush } from '../processor/flush.js'
@@ -116,6 +117,11 @@ class LatestTable {
 
 function textAt(strings: readonly string[], index: number): string | null {
   return index < 0 ? null : strings[index]
+}
+
+/** Whether it is the row as of that time, at that revision. */
+export function isRow({ cells }: LatestRow, { asOfMs, revision }: { readonly asOfMs: number; readonly revision: number }): boolean {
+  return cells[FEATURE.asOf] === asOfMs && cells[FEATURE.revision] === revision
 }
 
 export function isNewer(row: LatestRow, than: LatestRow): boolean {

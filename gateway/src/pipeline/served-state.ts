@@ -10,7 +10,7 @@ import type { Processor } from '../processor/processor.js'
 import { type Cell, placesOf, type RowTable, rowAt, waitingTables } from '../processor/row-table.js'
 import type { ColumnSpec } from '../processor/rows.js'
 import { compareKeys, keyAt, type ReadingKey } from '../serving/reading-key.js'
-import { isNewer, LatestFeatures, type LatestRow } from './latest-features.js'
+import { isNewer, isRow, LatestFeatures, type LatestRow } from './latest-features.js'
 import { UncommittedRows } from './uncommitted-rows.js'
 
 export type ServingQuestion =
@@ -61,12 +61,12 @@ export interface ServedRows extends AsOfEntry {
 export interface LatestOfProfile {
   readonly profile: string
   readonly row: LatestRow | null
+  /** Where in the archive it is likely to be: event times, Unix ms. */
+  readonly likely: { readonly fromMs: number; readonly toMs: number }
 }
 
 export interface ServedLatest extends AsOfEntry {
   readonly profiles: readonly LatestOfProfile[]
-  /** Where in the archive a row that is not in memory is likely to be: event times, Unix ms. */
-  readonly likely: { readonly fromMs: number; readonly toMs: number }
 }
 
 /** Feature rows handed over at most. */
@@ -132,23 +132,30 @@ export class ServedState {
   latestFeatures(deviceId: string): ServedLatest | null {
     const device = this.processor.show(state => state.devices.get(deviceId))
     if (device === undefined) return null
-    const names = device.features.map(({ plan }) => plan.profile.name).sort()
-    const rows = new Map(names.map(profile => [profile, this.latest.find(deviceId, profile)]))
-    for (const table of this.processor.show(state => waitingTables(state.outputs))) {
-      if (table.layer !== 'curated' || !rows.has(table.profile!)) continue
-      for (const place of placesOf(table, new Set([deviceId]), FEATURE.device)) {
-        const row = { columns: table.columns, cells: rowAt(table, place) }
-        const known = rows.get(table.profile!) ?? null
-        if (known === null || isNewer(row, known)) rows.set(table.profile!, row)
-      }
-    }
     const seenMs = Number.isFinite(device.seenMs) ? device.seenMs : device.registration.registeredMs
     const watermarkMs = Number.isFinite(device.watermarkMs) ? device.watermarkMs : seenMs
-    return {
-      ...this.at(),
-      profiles: Array.from(rows, ([profile, row]) => ({ profile, row })),
-      likely: { fromMs: Math.min(watermarkMs, seenMs), toMs: Math.max(watermarkMs, seenMs) + AHEAD_MS }
+    const near = { fromMs: Math.min(watermarkMs, seenMs), toMs: Math.max(watermarkMs, seenMs) + AHEAD_MS }
+    const waiting = this.processor.show(state => waitingTables(state.outputs)).filter(({ layer }) => layer === 'curated')
+    const profiles = device.features.map(features => {
+      const profile = features.plan.profile.name
+      const last = features.lastRow()
+      const row = this.newest(deviceId, profile, waiting)
+      const isLast = row !== null && last !== null && isRow(row, last)
+      return { profile, row: isLast ? row : null, likely: last === null ? near : { fromMs: last.asOfMs, toMs: last.asOfMs } }
+    })
+    return { ...this.at(), profiles: profiles.sort((a, b) => (a.profile < b.profile ? -1 : 1)) }
+  }
+
+  /** Of the rows that wait and those that this process has let out. */
+  private newest(deviceId: string, profile: string, waiting: readonly RowTable[]): LatestRow | null {
+    let newest = this.latest.find(deviceId, profile)
+    for (const table of waiting.filter(each => each.profile === profile)) {
+      for (const place of placesOf(table, new Set([deviceId]), FEATURE.device)) {
+        const row = { columns: table.columns, cells: rowAt(table, place) }
+        if (newest === null || isNewer(row, newest)) newest = row
+      }
     }
+    return newest
   }
 
   private at(): AsOfEntry {

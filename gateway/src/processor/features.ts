@@ -100,6 +100,17 @@ export class Features {
     return seen
   }
 
+  /** The row of the latest as_of that went out, of the young panes; null: none did. */
+  lastRow(): { readonly asOfMs: number; readonly revision: number } | null {
+    const { panes } = this
+    const [table] = this.plan.tables
+    for (let pane = panes.count(table) - 1; pane >= 0; pane--) {
+      const revision = panes.lastRevision(table, pane)
+      if (revision >= 0) return { asOfMs: panes.endAt(table, pane), revision }
+    }
+    return null
+  }
+
   /** Takes a valid reading in. Rows that it changes wait for `correct`. */
   add(order: Order, values: Float64Array, sinks: FeatureSinks): void {
     const { panes } = this

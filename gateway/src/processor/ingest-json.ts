@@ -59,15 +59,23 @@ function ingestReading(state: State, message: Message, device: Device, reading: 
   if (judgeEventTime(reading.eventTimeMs, state.ingestMs) === null) moveWatermark(state, device, reading.eventTimeMs)
 }
 
+interface Again {
+  readonly accounted: ReadonlySet<unknown>
+  readonly unaccounted: ReadonlySet<unknown>
+  /** Ingest time of the message, Unix ms. */
+  readonly sinceMs: number
+  readonly defaultProfile: string | null
+}
+
 /**
  * Judges readings of the message again: those in `accounted`, whose fate is the quarantine since `sinceMs`, and those in `unaccounted`
- * for whose event ID there is room by now. Returns the IDs that now have another fate; the others stay as they were.
+ * for whose event ID there is room by now. `defaultProfile` was their device's when they were quarantined. Returns the IDs that now have another fate; the others stay as they were.
  */
 export function ingestJsonAgain(
   state: State,
   message: Message,
   device: Device,
-  { accounted, unaccounted, sinceMs }: { accounted: ReadonlySet<unknown>; unaccounted: ReadonlySet<unknown>; sinceMs: number }
+  { accounted, unaccounted, sinceMs, defaultProfile }: Again
 ): string[] {
   const resolved = new Set<string>()
   const met = new Set<string>()
@@ -81,7 +89,7 @@ export function ingestJsonAgain(
     } else if (unaccounted.has(reading.eventId) && isNew(state, device, reading, at)) ingestReading(state, message, device, reading, at)
     else continue
     resolved.add(reading.eventId)
-    state.fleet.hours.withdraw(device.deviceId, reading.profile ?? '', reading.eventTimeMs, sinceMs)
+    state.fleet.hours.withdraw(device.deviceId, item.reading.profile ?? defaultProfile ?? '', reading.eventTimeMs, sinceMs)
   }
   if (resolved.size > 0) state.noteChanged(device, 0)
   return [...resolved]

@@ -69,7 +69,8 @@ function requeueJson(state: State, message: Message, requeue: Requeue): void {
   const device = unaccounted.size > 0 ? state.touchDevice(message.deviceId) : state.devices.get(message.deviceId)
   if (!device) return
   state.change(device)
-  const again = { accounted: new Set(requeue.accounted), unaccounted, sinceMs: requeue.ingestMs }
+  const { defaultProfile = device.registration.profile } = requeue
+  const again = { accounted: new Set(requeue.accounted), unaccounted, sinceMs: requeue.ingestMs, defaultProfile }
   for (const eventId of ingestJsonAgain(state, message, device, again)) resolve(state, message, requeue, { epoch: 0, seq: 0, eventId })
 }
 

@@ -77,6 +77,11 @@ export class Panes {
     return rows
   }
 
+  /** The revision of the row that went out last as of the pane's end; -1: none did. */
+  lastRevision(table: TablePlan, pane: number): number {
+    return Math.floor(this.data[this.baseOf(table, pane) + PANE_READINGS] / ROW) - 1
+  }
+
   /** Where the pane lies in the block. */
   baseOf(table: TablePlan, pane: number): number {
     return this.data[table.headAt + YOUNG_AT] + pane * table.stride

@@ -5,7 +5,7 @@
  *
  * A frame's payload: length of the head (u32, little-endian), the head (JSON), the bytes of the message.
  */
-import { EVENT_ID_LENGTH_MAX, PAYLOAD_BYTES_MAX, READINGS_PER_BATCH_MAX } from '@tidemark/protocol'
+import { EVENT_ID_LENGTH_MAX, NAME_LENGTH_MAX, PAYLOAD_BYTES_MAX, READINGS_PER_BATCH_MAX } from '@tidemark/protocol'
 import { z } from 'zod'
 
 const identities = z.array(z.union([z.int().positive(), z.string().max(EVENT_ID_LENGTH_MAX)])).max(READINGS_PER_BATCH_MAX)
@@ -24,6 +24,11 @@ const headSchema = z.object({
   accounted: identities,
   /** Rejected readings that it does not count. */
   unaccounted: identities,
+  /**
+   * JSON: the profile under which those of its readings were counted that name none: what their device's default was when they were
+   * quarantined. Left out where all name one, and by versions that took the default of now for it.
+   */
+  defaultProfile: z.string().max(NAME_LENGTH_MAX).nullable().optional(),
   /** Whether the message was rejected as a whole: then its readings are not known. */
   isWhole: z.boolean()
 })

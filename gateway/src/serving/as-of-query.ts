@@ -48,7 +48,7 @@ async function makeLabels(connection: DuckDBConnection, wanted: readonly Wanted[
   for (const [place, { deviceId, timeMs }] of wanted.entries()) {
     appender.appendInteger(place)
     appender.appendVarchar(deviceId)
-    appender.appendTimestampTZ(timeValue(timeMs))
+    appender.appendValue(timeValue(timeMs))
     appender.endRow()
   }
   appender.closeSync()
@@ -68,9 +68,9 @@ async function makeRevisions(
   const appender = await connection.createAppender(REVISIONS, 'main', 'temp')
   for (const row of memory) {
     appender.appendVarchar(String(row.device_id))
-    appender.appendTimestampTZ(timeValue(Number(row.as_of)))
+    appender.appendValue(timeValue(Number(row.as_of)))
     appender.appendInteger(Number(row.revision))
-    appender.appendTimestampTZ(timeValue(Number(row.known_at)))
+    appender.appendValue(timeValue(Number(row.known_at)))
     appender.endRow()
   }
   appender.closeSync()

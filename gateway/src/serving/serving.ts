@@ -79,10 +79,10 @@ export class Serving {
     const latest = await this.pipeline.ask({ ask: 'latest-features', deviceId }, this.log.lastEntry)
     if (latest === null) return null
     const rows: FeatureCells[] = []
-    for (const { profile, row } of latest.profiles) {
+    for (const { profile, row, likely } of latest.profiles) {
       if (row !== null) rows.push({ profile, ...Object.fromEntries(row.columns.map(({ name }, k) => [name, row.cells[k]])) })
       else {
-        const sought = { deviceId, timeMs: END_OF_TIME_MS, ...latest.likely }
+        const sought = { deviceId, timeMs: END_OF_TIME_MS, ...likely }
         const found = await this.inTurn(() => this.seek([sought], profile, 0))
         if (found.rows[0] !== null) rows.push(found.rows[0])
       }

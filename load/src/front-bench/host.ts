@@ -24,7 +24,7 @@ const write = (line: string): void => {
   if (frontPid !== undefined) frontPids.add(frontPid)
 }
 const log = await LogClient.open(logPath)
-const config = { processes, lightSessions, connectionsExpected: CONNECTIONS_MAX, connectionsMax: CONNECTIONS_MAX }
+const config = { processes, lightSessions, connectionsExpected: CONNECTIONS_MAX, connectionsMax: CONNECTIONS_MAX, relays: [] }
 const fronts = await createFronts(config, log, new Presence(), pino({ level: 'info' }, { write }))
 const port = await fronts.listen('127.0.0.1', 0)
 const say = (message: FromHost): boolean => process.send!(message)

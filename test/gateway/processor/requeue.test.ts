@@ -33,6 +33,19 @@ function fates(t: Timeline, device = 'pump-7', epoch = 1): unknown {
   return { archived, quarantined, late, highestSampledSeq }
 }
 
+/** Readings received and quarantined, by profile, over all hours; what is 0 is left out. */
+function hourCounts(t: Timeline): Record<string, number[]> {
+  const sums = new Map<string, number[]>()
+  for (const { fleet } of t.flushes) {
+    const { profiles, profile, counts } = fleet.hours
+    for (const [place, index] of profile.entries()) {
+      const [received, quarantined] = sums.get(profiles[index]) ?? [0, 0]
+      sums.set(profiles[index], [received + counts.received[place], quarantined + counts.quarantined[place]])
+    }
+  }
+  return Object.fromEntries([...sums].filter(([, [received, quarantined]]) => received !== 0 || quarantined !== 0))
+}
+
 describe('a requeue', () => {
   test('archives the readings of a version that has become known, and leaves the quarantine empty', () => {
     const t = timeline()
@@ -221,6 +234,31 @@ describe('JSON readings that are requeued', () => {
     expect(unresolvedRows(t.flushes)).toMatchObject([{ event_id: 'c' }])
     expect(t.ledger('meter-1', 0)).toMatchObject({ archived: 2, quarantined: 1, duplicates: 4 })
   })
+
+  test.each([null, 'pump'])(
+    'are taken back from the hours of the profile that was the default then (%s), not of the one that is',
+    before => {
+      const press = profileSchema.parse({ ...HOT_PUMP, name: 'press' })
+      const t = timeline({}, [PUMP, press])
+      t.set('meter-1', { profile: before })
+      t.json(
+        [
+          { event_id: 'a', event_time: minute(1), temperature: 300 },
+          { ...reading('b', 300), profile: 'pump' }
+        ],
+        'meter-1'
+      )
+      t.drain()
+      expect(hourCounts(t)).toEqual({
+        [before ?? '']: [before === null ? 1 : 2, before === null ? 1 : 2],
+        ...(before === null && { pump: [1, 1] })
+      })
+      t.set('meter-1', { profile: 'press' })
+      requeueAll(t)
+      t.drain()
+      expect(hourCounts(t)).toEqual({ press: [1, 0], pump: [1, 1] })
+    }
+  )
 
   test('stay where they are when their event ID was forgotten and has come again', () => {
     const t = timeline()
