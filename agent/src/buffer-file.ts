@@ -2,7 +2,7 @@ import { epochFromBytes } from '@tidemark/protocol'
 import { BufferDamagedError, BufferOpenError, sqliteCode } from './buffer-error.js'
 import { readMark } from './buffer-mark.js'
 import { BUFFER_SCHEMA, BUFFER_SCHEMA_VERSION } from './buffer-schema.js'
-import { BUSY_MS_MAX, WAL_PAGES_MAX } from './limits.js'
+import { BUSY_MS_MAX, PAGE_BYTES, WAL_PAGES_MAX } from './limits.js'
 import { type Database, Sqlite } from './sqlite.js'
 
 /** Opens and creates the buffer's file. */
@@ -21,11 +21,12 @@ export function openBufferFile(options: BufferFileOptions): Database {
   let database: Database | undefined
   try {
     database = new Sqlite(path, { timeout: BUSY_MS_MAX })
+    database.pragma(`page_size = ${PAGE_BYTES}`)
     database.pragma('auto_vacuum = INCREMENTAL') // of a new file; pages that fell free can be given back
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = FULL')
     database.pragma(`wal_autocheckpoint = ${WAL_PAGES_MAX}`)
-    database.pragma(`journal_size_limit = ${WAL_PAGES_MAX * 4096}`)
+    database.pragma(`journal_size_limit = ${WAL_PAGES_MAX * PAGE_BYTES}`)
     const version = database.pragma('user_version', { simple: true })
     if (version === 0) create(database, options)
     else if (version !== BUFFER_SCHEMA_VERSION) {

@@ -71,7 +71,7 @@ export class BufferShedding {
         this.thinnedThrough = after
         this.passReadings = Math.ceil(this.store.readingsBehind(after) / 2)
       }
-      const rows = this.segmentBehind(epochs, this.thinnedThrough)
+      const rows = segmentBehind(this.store, epochs, this.thinnedThrough)
       if (rows.length === 0) {
         this.passReadings = 0
         continue
@@ -83,20 +83,6 @@ export class BufferShedding {
       this.thinnedThrough = rows[rows.length - 1].lastPosition
     }
     return { readings, bytes }
-  }
-
-  /** The next chunks of one epoch and profile that together hold about as many readings as are thinned together. */
-  private segmentBehind(epochs: readonly EpochRange[], after: number): ChunkRow[] {
-    const rows: ChunkRow[] = []
-    let readings = 0
-    for (const row of this.store.chunksBehind(after, THIN_SEGMENT_READINGS)) {
-      const [first] = rows
-      if (first !== undefined && (readings + row.readings > THIN_SEGMENT_READINGS || row.profile !== first.profile)) break
-      if (first !== undefined && epochIndexAt(epochs, row.lastPosition) !== epochIndexAt(epochs, first.firstPosition)) break
-      rows.push(row)
-      readings += row.readings
-    }
-    return rows
   }
 
   private thinSegment(epochs: readonly EpochRange[], rows: readonly ChunkRow[]): Freed {
@@ -121,4 +107,18 @@ export class BufferShedding {
     }
     return { readings: readings - kept.length, bytes }
   }
+}
+
+/** The next chunks of one epoch and profile that together hold about as many readings as are thinned together. */
+export function segmentBehind(store: BufferStore, epochs: readonly EpochRange[], after: number): ChunkRow[] {
+  const rows: ChunkRow[] = []
+  let readings = 0
+  for (const row of store.chunksBehind(after, THIN_SEGMENT_READINGS)) {
+    const [first] = rows
+    if (first !== undefined && (readings + row.readings > THIN_SEGMENT_READINGS || row.profile !== first.profile)) break
+    if (first !== undefined && epochIndexAt(epochs, row.lastPosition) !== epochIndexAt(epochs, first.firstPosition)) break
+    rows.push(row)
+    readings += row.readings
+  }
+  return rows
 }

@@ -107,8 +107,14 @@ export const POSTS_MAX = 4
 /** Longest wait that a gateway may ask for in Retry-After, in ms. */
 export const RETRY_AFTER_MS_MAX = 3_600_000
 
+/**
+ * Page of the buffer's file, in bytes. A commit writes each page that it touches whole, so that small pages spare an SD card; of a
+ * single reading they make half of what SQLite's usual 4096 do.
+ */
+export const PAGE_BYTES = 1024
+
 /** Pages of the write-ahead log at which it is copied into the file and begun again: 1 MiB, unless a reader is in the way. */
-export const WAL_PAGES_MAX = 256
+export const WAL_PAGES_MAX = 1024
 
 /** For how long a `spill` buffer reserves seqs in one commit, in ms. After a crash what is left of them is declared. */
 export const RESERVE_MS = 1_800_000
@@ -140,3 +146,6 @@ export const DAMAGED_KEPT_MAX = 2
 
 /** Salvages in one run of the agent, after which it gives up: the disk itself must be broken. */
 export const SALVAGES_MAX = 3
+
+/** Least chunks that are packed into one: fewer are not worth a commit. */
+export const COMPACT_CHUNKS_MIN = 250

@@ -11,6 +11,7 @@
  * It neither talks to a gateway nor reads a clock.
  */
 import { epochFromBytes, type Profile } from '@tidemark/protocol'
+import { BufferCompaction } from './buffer-compaction.js'
 import type { BufferWriteError } from './buffer-error.js'
 import { type BatchFacts, BufferLedger } from './buffer-ledger.js'
 import { readMark } from './buffer-mark.js'
@@ -56,6 +57,7 @@ export class SqliteBuffer implements DeliveryBuffer {
   private readonly store: BufferStore
   private readonly ledger: BufferLedger
   private readonly shedding: BufferShedding
+  private readonly compaction: BufferCompaction
   private readonly isStrict: boolean
   private readonly disk: DiskAttempts
   /** Set while the disk is short of space: the buffer grows no more. */
@@ -72,6 +74,7 @@ export class SqliteBuffer implements DeliveryBuffer {
     this.store = new BufferStore(options)
     this.ledger = new BufferLedger(this.store, reserveReadings, wallMs)
     this.shedding = new BufferShedding(this.store, whenFull === 'drop-newest' ? 'drop-oldest' : whenFull)
+    this.compaction = new BufferCompaction(this.store)
     this.disk = new DiskAttempts(options.monotonicMs, () => this.store.reopen())
     this.wasDamaged = this.recover()
     const known = this.state.machineId
@@ -156,7 +159,15 @@ export class SqliteBuffer implements DeliveryBuffer {
     const { oldest } = this.ledger.tail
     const isDue = oldest !== null && this.options.monotonicMs() - oldest.sinceMs >= waitMs
     if (isDue || this.disk.error !== null || this.ledger.hasUndeclared) this.disk.attempt(() => this.flush())
+    if (this.disk.error === null) this.compact()
     return this.disk.error === null
+  }
+
+  private compact(): void {
+    const rows = this.compaction.next(this.ledger.epochs, this.takenPosition)
+    if (rows === null) return
+    const work = ({ bytes }: BufferState) => ({ bytes: bytes - this.compaction.run(rows) })
+    this.disk.attempt(() => this.ledger.commit({ flush: this.isStrict, work }))
   }
 
   /** Up to `readingsMax` readings behind a position that may be published, of one epoch and one profile; null where there is none. */

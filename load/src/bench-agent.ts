@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** `npm run bench:agent`: what the agent costs on a device, beside collectd and Node-RED where they are installed. Linux only. */
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -48,7 +48,7 @@ function benchBuffer(): void {
   const offline = buffer('offline-30', 36_000)
   row('bytes written per reading, offline, 30 a commit', offline.writtenBytes / offline.readings, 'bytes', '<= 300')
   row('buffered readings per MB, 30 a commit', offline.readings / (offline.fileBytes / 1e6), 'readings', '>= 15000')
-  const strict = buffer('strict-1', 10_000)
+  const strict = buffer('strict-1', 3000)
   row('bytes written per reading, strict, each its own commit', strict.writtenBytes / strict.readings, 'bytes', '')
   row('buffered readings per MB, strict, each its own commit', strict.readings / (strict.fileBytes / 1e6), 'readings', '>= 15000')
   const capacity = buffer('capacity', 500_000)
@@ -60,9 +60,7 @@ async function benchDrain(): Promise<void> {
   const gateway = await startGateway(at)
   try {
     buffer('fill', drain, join(at, 'buffer.sqlite'))
-    writeFileSync(join(at, 'empty.csv'), 'time\n')
-    const source = { type: 'csv', path: 'empty.csv', time: { column: 'time' } }
-    const config = writeAgentConfig(at, gateway.url, { source, interval: '1s' })
+    const config = writeAgentConfig(at, gateway.url, { source: { type: 'simulated', readings: 1 } })
     row(`drain of ${drain} buffered readings, start and goodbye included`, drain / (await runAgentOnce(config)), 'readings/s', '>= 100000')
     const start = folder('start')
     row('cold start, one reading, PUBACK, end mark, goodbye', await runAgentOnce(writeAgentConfig(start, gateway.url, {})), 's', '< 1')

@@ -157,3 +157,19 @@ test('a disk that is short of space lets the buffer grow no more: what comes mak
   expect(buffer.state.bytes).toBeGreaterThan(bytes + 10_000)
   buffer.close()
 })
+
+test('readings that were stored one by one are packed together, and are what they were', async () => {
+  const buffer = await open({ whenFull: 'thin', bytesMax: 2 ** 30 })
+  sample(buffer, 300)
+  buffer.willPublish(300, 300)
+  sample(buffer, 1200)
+  const before = buffer.state.bytes
+  for (let i = 0; i < 10; i++) buffer.keepUp(0)
+  expect(buffer.state.bytes).toBeLessThan(before / 2)
+  expect(expectAccounted(buffer)).toEqual(range(1, 1500))
+  const read = buffer.readAfter(0, 300, 300) // what may be in flight can be read again as it was sent
+  expect(read?.kind === 'readings' && read.readings.positions.length).toBe(300)
+  buffer.settle(1500, 1500, [])
+  expect(buffer.state).toMatchObject({ held: 0, bytes: 0 })
+  buffer.close()
+})

@@ -7,6 +7,7 @@ import { decode } from '@msgpack/msgpack'
 import {
   BUILT_IN_PROFILES,
   decodeBatch,
+  decodeDeviceConfig,
   decodeJson,
   decodeStatus,
   encodeBatch,
@@ -120,13 +121,15 @@ describe('the worked example', () => {
 })
 
 describe('the other examples', () => {
-  test('of JSON, birth and death are read', () => {
+  test('of JSON, birth, death and configuration are read', () => {
     const [reading] = code('json', section('JSON'))
     expect(decodeJson(Buffer.from(reading))).toMatchObject([
       { ok: true, reading: { eventTimeMs: Date.parse('2026-11-24T13:00:00.250Z'), profile: 'rotating-machine' } }
     ])
-    const statuses = code('json', section('Status, ack, config')).map(text => decodeStatus(Buffer.from(text)))
+    const examples = code('json', section('Status, ack, config'))
+    const statuses = examples.slice(0, 2).map(text => decodeStatus(Buffer.from(text)))
     expect(statuses).toMatchObject([{ state: 'online', profiles: [{ digest: profileDigest(BUILT_IN_PROFILES[0]) }] }, { state: 'offline' }])
+    expect(decodeDeviceConfig(Buffer.from(examples[2]))).toMatchObject({ ok: true, config: { revision: 3, interval: '5s' } })
   })
 
   test('the profile reference is a valid profile and has every key', () => {

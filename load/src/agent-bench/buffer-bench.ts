@@ -50,7 +50,7 @@ export function runBufferJob(job: BufferJob, path: string, readings: number): Bu
       buffer.willPublish(last, last)
       buffer.settle(last, 1, [])
     }
-    if (job === 'offline-30') buffer.keepUp(29_000)
+    if (job === 'offline-30' || job === 'strict-1') buffer.keepUp(29_000)
   }
   const seconds = (performance.now() - startedMs) / 1000
   const written = writtenBytes() - bytesBefore
