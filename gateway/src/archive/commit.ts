@@ -7,6 +7,7 @@ import { FlushRefusedError, writeError } from './archive-error.js'
 import type { Catalog, CatalogFile } from './catalog.js'
 import type { Marker } from './fleet-catalog.js'
 import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
+import { keepDaily } from './kept-snapshots.js'
 import { deleteMarkers, recordMarkers, writeMarkers } from './markers.js'
 import { ParquetWriter } from './parquet.js'
 import { archivePath, type DataPaths, isRepairFile, stagingName } from './paths.js'
@@ -145,7 +146,7 @@ export class Committer {
       () => crashPoint('rename')
     )
     writeMarkers(this.paths, markers)
-    if (flush.snapshot !== null) this.writeSnapshot(flush.lastEntry, flush.snapshot)
+    if (flush.snapshot !== null) this.writeSnapshot(flush.lastEntry, flush.snapshot, flush.fleet.knownAtMs)
     this.committed = null
     return {
       lastEntry: flush.lastEntry,
@@ -157,10 +158,11 @@ export class Committer {
     }
   }
 
-  private writeSnapshot(entry: number, state: Uint8Array): void {
+  private writeSnapshot(entry: number, state: Uint8Array, ingestMs: number): void {
     const written = writeSnapshot(this.paths.snapshots, { entry, state })
     crashPoint('snapshot')
     for (const old of this.catalog.recordSnapshot({ entry, ...written }, SNAPSHOTS_KEPT)) deleteFile(join(this.paths.snapshots, old.file))
+    keepDaily(this.paths, this.catalog, { entry, ...written }, ingestMs)
   }
 
   private async openWriter(): Promise<ParquetWriter> {

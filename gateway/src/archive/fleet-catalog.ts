@@ -163,6 +163,13 @@ export class FleetCatalog {
     this.database.prepare('DELETE FROM markers WHERE profile = ? AND hour_ms = ?').run(profile, hourMs)
   }
 
+  /** Forgets what is counted of hours that ended by `endMs` and have no readings in the archive any more. Returns the number of counts. */
+  forgetCounts(endMs: number): number {
+    const sql = `DELETE FROM hour_counts WHERE hour_ms <= ? AND NOT EXISTS
+      (SELECT 1 FROM files WHERE layer = 'processed' AND files.profile = hour_counts.profile AND files.hour_ms = hour_counts.hour_ms)`
+    return this.database.prepare(sql).run(endMs - HOUR_MS).changes
+  }
+
   private recordDevices(devices: readonly DeviceRow[], progress: DeviceProgress): void {
     const upsert = this.database.prepare(`INSERT OR REPLACE INTO devices VALUES
       (@deviceId, @registeredMs, @profile, @site, @retired, @status, @seenMs, @watermarkMs, @idle)`)

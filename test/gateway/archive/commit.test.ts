@@ -201,6 +201,11 @@ describe('a flush that the disk refused', () => {
   })
 })
 
+/** Without the one a day that is kept for reprocessing. */
+function twoKept(dataDir: string): string[] {
+  return filesBelow(join(dataDir, 'snapshots')).filter(path => !path.startsWith('daily/'))
+}
+
 describe('snapshots', () => {
   test('two are kept, and the log is needed from the older one on', async () => {
     const { dataDir, committer, recovered } = fresh(40)
@@ -208,7 +213,7 @@ describe('snapshots', () => {
     const needed: number[] = []
     for (const k of [0, 1, 2, 3]) needed.push((await committer.write(tenth(k, { snapshot: Buffer.from(`state ${k}`) }))).oldestNeededEntry)
     expect(needed).toEqual([0, 10, 20, 30])
-    expect(filesBelow(join(dataDir, 'snapshots'))).toEqual(['000000000030.snapshot', '000000000040.snapshot'])
+    expect(twoKept(dataDir)).toEqual(['000000000030.snapshot', '000000000040.snapshot'])
     const again = recoverArchive(dataDir, 0, () => {})
     expect(again.oldestNeededEntry).toBe(30)
     expect(String(again.loadNewestSnapshot()?.state)).toBe('state 3')
@@ -226,7 +231,7 @@ describe('snapshots', () => {
     expect([snapshot?.entry, String(snapshot?.state)]).toEqual([10, 'state 0'])
     expect(warnings).toEqual([expect.stringMatching(/000000000020\.snapshot is damaged \(its checksum does not fit\)/)])
     expect((await next.write(tenth(2, { snapshot: Buffer.from('state 2') }))).oldestNeededEntry).toBe(10)
-    expect(filesBelow(join(dataDir, 'snapshots'))).toEqual(['000000000010.snapshot', '000000000030.snapshot'])
+    expect(twoKept(dataDir)).toEqual(['000000000010.snapshot', '000000000030.snapshot'])
   })
 
   test('when all are damaged, there is none', async () => {
