@@ -112,6 +112,32 @@ export class ReprocessTables {
     return (this.database.prepare(sql).get('reprocessings') as { next: number }).next
   }
 
+  /** Makes the changes in the file at `path` (reprocess/changes.ts) part of what `apply` can see; `null` ends that. Not in a transaction. */
+  attach(path: string | null): void {
+    if (path === null) this.database.exec('DETACH DATABASE changes')
+    else this.database.prepare('ATTACH DATABASE ? AS changes').run(path)
+  }
+
+  /** Within the transaction that commits a run: ledgers, counts and repair marks as of `entry`, from the attached file. */
+  apply(entry: number, atMs: number, profiles: readonly Profile[]): void {
+    this.database.exec(`
+      INSERT OR REPLACE INTO main.epochs SELECT * FROM changes.epochs;
+      INSERT INTO main.hours SELECT * FROM changes.hours WHERE true
+        ON CONFLICT DO UPDATE SET archived = archived + excluded.archived, late = late + excluded.late;
+      DELETE FROM main.hours WHERE archived = 0;
+      INSERT INTO main.hour_counts (hour_ms, profile, device_id, received, quarantined, late, duplicates, shed)
+        SELECT hour_ms, profile, device_id, received, quarantined, late, 0, 0 FROM changes.hour_counts WHERE true
+        ON CONFLICT DO UPDATE SET received = received + excluded.received, quarantined = quarantined + excluded.quarantined, late = late + excluded.late;
+      DELETE FROM main.hour_counts WHERE received = 0 AND quarantined = 0 AND late = 0 AND duplicates = 0 AND shed = 0;
+    `)
+    this.database
+      .prepare(`INSERT INTO main.repair_marks SELECT profile, device_id, hour_ms, ?, from_ms, through_ms FROM changes.marks WHERE true
+        ON CONFLICT DO UPDATE SET from_ms = min(from_ms, excluded.from_ms), through_ms = max(through_ms, excluded.through_ms)`)
+      .run(entry)
+    if (this.database.prepare('SELECT 1 FROM changes.marks LIMIT 1').get() !== undefined)
+      this.database.prepare('INSERT INTO main.repair_jobs VALUES (?, 0, ?, ?)').run(entry, atMs, JSON.stringify(profiles))
+  }
+
   note(run: Reprocessing): void {
     this.database
       .prepare('INSERT INTO reprocessings VALUES (@number, @entry, @firstEntry, @lastEntry, @fromMs, @toMs, @profiles, @atMs)')

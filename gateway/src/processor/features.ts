@@ -129,6 +129,19 @@ export class Features {
     return new Features(plan, { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs, tables })
   }
 
+  /** The ends of the kept panes of the row's hop: rows as of them can go out again. */
+  *recomputableEnds(): Generator<number> {
+    const [table] = this.tables
+    for (let pane = 0; pane < table.count; pane++) yield table.endAt(pane)
+  }
+
+  /** A row as of this end is out in this revision: the next is a later one, as far as it can go out again. */
+  noteRevision(asOfMs: number, revision: number): void {
+    const [table] = this.tables
+    const pane = table.firstBehind(asOfMs - 1)
+    if (pane < table.count && table.endAt(pane) === asOfMs && table.revisionAt(pane) < revision) table.setRevision(pane, revision)
+  }
+
   toSnapshot(): FeaturesSnapshot {
     const { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs } = this
     return { emittedThroughMs, dirtyFromMs, dirtyThroughMs, correctedAtMs, tables: this.tables.map(table => table.toSnapshot()) }

@@ -7,11 +7,13 @@
  * time, behind `flushRows` rows, behind a drain or a repair.
  */
 
+import type { Profile } from '@tidemark/protocol'
 import { FrameCursor } from '../log/frames.js'
 import type { LogEntry } from '../log/schema.js'
 import { decodeControl } from './control.js'
 import type { Device } from './device.js'
 import { EVENT_ID_KEPT_MS, type EventIdStore } from './event-ids.js'
+import type { Features } from './features.js'
 import type { EpochLedger, Flush } from './flush.js'
 import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
@@ -52,6 +54,9 @@ export class Processor {
   private waiting: Map<string, Map<number, number>>
   private drains = false
   private repairs = false
+
+  /** Whether a boundary at this ingest time, Unix ms, is to come with a snapshot; null: as the settings and drains say. */
+  wantsSnapshot: ((ingestMs: number) => boolean) | null = null
 
   /** From nothing, or from a snapshot that `Flush.snapshot` held. */
   constructor(eventIds: EventIdStore, snapshot: Uint8Array | null = null) {
@@ -144,6 +149,26 @@ export class Processor {
   /** By device ID. */
   devices(): DeviceRow[] {
     return Array.from(this.state.devices.values(), rowOf).sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))
+  }
+
+  /** The profiles in force. */
+  get profiles(): Profile[] {
+    return this.state.currentProfiles
+  }
+
+  /** Judges what follows by these profiles, as a start would let it. */
+  setProfiles(profiles: readonly Profile[]): void {
+    this.state.setProfiles(profiles)
+  }
+
+  /** The device's features under the profile of this name; null where it has none. Not to be kept. */
+  featuresOf(deviceId: string, profile: string): Features | null {
+    return this.state.devices.get(deviceId)?.features.get(profile) ?? null
+  }
+
+  /** The state as a flush's snapshot holds it. Only directly behind a boundary. */
+  snapshot(): Uint8Array {
+    return encodeState(this.state)
   }
 
   private control(payload: Uint8Array): void {
@@ -258,7 +283,7 @@ export class Processor {
     state.boundaryMs = state.ingestMs
     state.boundaries++
     state.hasNews = false
-    const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
+    const snapshotIsDue = this.wantsSnapshot?.(state.ingestMs) ?? (this.drains || state.boundaries % settings.snapshotEvery === 0)
     this.drains = false
     this.repairs = false
     const snapshot = snapshotIsDue ? encodeState(state) : null

@@ -25,12 +25,15 @@ export function temporaryFolder(): string {
 
 /** The archive of a timeline: `commit` takes in what the timeline has written since. */
 export class TestArchive {
-  private readonly committed = { entries: 0, flushes: 0 }
+  private readonly committed
 
+  /** `entries` of the timeline's log are in the data folder already. */
   constructor(
     readonly dataDir: string,
-    private readonly timeline: Timeline
+    private readonly timeline: Timeline,
+    entries = 0
   ) {
+    this.committed = { entries, flushes: 0 }
     recoverArchive(dataDir, 0, () => {})
   }
 
