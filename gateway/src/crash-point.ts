@@ -22,7 +22,6 @@ export type CrashPoint =
   | 'reprocess-replay'
   | 'reprocess-staged'
   | 'reprocess-commit'
-  | 'reprocess-moved'
 
 export function crashPoint(name: CrashPoint): void {
   if (name === crashName && --left === 0) process.kill(process.pid, 'SIGKILL')

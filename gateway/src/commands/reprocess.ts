@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { BUILT_IN_PROFILES, type Profile, rfc3339Ms } from '@tidemark/protocol'
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
+import { ArchiveWriteError } from '../archive/archive-error.js'
 import { ConfigError, loadConfig, readProfile } from '../config.js'
 import { ingestClock } from '../log/ingest-clock.js'
 import { RepairStopped } from '../repair/repair-job.js'
@@ -67,7 +68,7 @@ async function run(options: Options): Promise<void> {
   } catch (error) {
     bar.end()
     say(messageOf(error))
-    process.exit(error instanceof ConfigError ? 2 : 1) // workers may be left
+    process.exit(error instanceof ConfigError || error instanceof ArchiveWriteError ? 2 : 1) // workers may be left
   }
 }
 

@@ -18,10 +18,10 @@ import { SqliteLog, SqliteLogReader } from '../log/sqlite-log.js'
 import { comeToBoundary } from '../pipeline/offline-pipeline.js'
 import { decodeControl } from '../processor/control.js'
 import { RepairCatalog } from '../repair/repair-catalog.js'
-import { type Repaired, repair } from '../repair/repair-job.js'
+import { type Repaired, RepairStopped, repair } from '../repair/repair-job.js'
 import { Difference, type Differs } from './difference.js'
 import { RawReader } from './raw-reader.js'
-import { type Replayed, replay } from './replay.js'
+import { type Replayed, ReprocessStopped, replay } from './replay.js'
 import { ReplayEventIds } from './replay-event-ids.js'
 import { RequeueFates } from './requeue-fates.js'
 import { type Override, Rules } from './rules.js'
@@ -94,7 +94,8 @@ export async function reprocess(options: ReprocessOptions): Promise<ReprocessRep
       catalog.close()
     }
   } catch (cause) {
-    throw writeError(paths.root, cause)
+    const isSaid = cause instanceof ConfigError || cause instanceof ReprocessStopped || cause instanceof RepairStopped
+    throw isSaid ? cause : writeError(paths.root, cause)
   } finally {
     rmSync(paths.reprocessing, { recursive: true, force: true })
     lock.close()

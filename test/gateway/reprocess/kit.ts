@@ -43,10 +43,11 @@ export class StoppedGateway {
 
   constructor(
     readonly t: Timeline,
-    dataDir = temporaryFolder()
+    dataDir = temporaryFolder(),
+    { isThere = false } = {}
   ) {
     this.dataDir = dataDir
-    this.archive = new TestArchive(dataDir, t)
+    this.archive = new TestArchive(dataDir, t, isThere ? t.entries.length : 0)
   }
 
   /** Stops as a gateway does, and commits. */
