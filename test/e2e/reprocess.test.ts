@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { asked, fourHours } from '../gateway/reprocess/as-if.js'
+import { asked, fourHoursLog } from '../gateway/reprocess/as-if.js'
 import { NARROW, StoppedGateway, withRange } from '../gateway/reprocess/kit.js'
 import { CLI, QUICK, runToEnd, startGateway } from '../kit/processes.js'
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-reprocess-e2e-'))
   profile = join(folder, 'pump.yaml')
   writeFileSync(profile, JSON.stringify(NARROW))
-  const { t } = fourHours([TIGHT], { start: [TIGHT] })
+  const t = fourHoursLog([TIGHT], { start: [TIGHT] })
   prepared = await new StoppedGateway(t, join(folder, 'prepared')).stop()
   before = await prepared.said()
   const judged = copy()

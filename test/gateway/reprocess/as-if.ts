@@ -30,14 +30,19 @@ export function sendHour(t: Timeline, hour: number, profile: Profile): void {
 }
 
 /** Four hours, the second and third of which, or others, are judged by `judge`. */
-export function fourHours(judge: readonly Profile[], { start = [NARROW], sender = NARROW, judged = [15, 16] } = {}): StoppedGateway {
+export function fourHoursLog(judge: readonly Profile[], { start = [NARROW], sender = NARROW, judged = [15, 16] } = {}): Timeline {
   const t = new Timeline()
   for (const hour of [14, 15, 16, 17]) {
     t.nowMs = at(`${hour}:00`)
     t.start(SETTINGS, judged.includes(hour) ? judge : start)
     sendHour(t, hour, sender)
   }
-  return new StoppedGateway(t)
+  return t
+}
+
+/** The same as a gateway that is not stopped yet. */
+export function fourHours(...log: Parameters<typeof fourHoursLog>): StoppedGateway {
+  return new StoppedGateway(fourHoursLog(...log))
 }
 
 export const asked = { from: '15:00', to: '17:00' }

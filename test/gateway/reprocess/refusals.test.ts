@@ -48,7 +48,7 @@ test('hours whose raw frames retention has deleted, or some of them', async () =
   expect(await gateway.said()).toEqual(before)
 })
 
-test('hours whose files are lost or damaged; later hours alone can be judged then', async () => {
+test('hours whose files are damaged', async () => {
   const gateway = await stopped()
   const [first] = rawOf(gateway, '15:00')
   const [second] = rawOf(gateway, '16:00')
