@@ -3,6 +3,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { EventIdStore } from '../../gateway/src/processor/event-ids.js'
 import { asked, fourHoursLog } from '../gateway/reprocess/as-if.js'
 import { NARROW, StoppedGateway, withRange } from '../gateway/reprocess/kit.js'
 import { CLI, QUICK, runToEnd, startGateway } from '../kit/processes.js'
@@ -21,8 +22,8 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-reprocess-e2e-'))
   profile = join(folder, 'pump.yaml')
   writeFileSync(profile, JSON.stringify(NARROW))
-  const t = fourHoursLog([TIGHT], { start: [TIGHT] })
-  prepared = await new StoppedGateway(t, join(folder, 'prepared')).stop()
+  const play = (eventIds: EventIdStore) => fourHoursLog(eventIds, [TIGHT], { start: [TIGHT] })
+  prepared = await StoppedGateway.of(play, join(folder, 'prepared')).stop()
   before = await prepared.said()
   const judged = copy()
   await judged.reprocess({ ...asked, profile: NARROW })

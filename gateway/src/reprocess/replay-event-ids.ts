@@ -28,7 +28,7 @@ export class ReplayEventIds implements EventIdStore {
 
   /** Whether a replay from `ingestMs` on finds all IDs that were remembered then. */
   reachesBack(ingestMs: number): boolean {
-    if (this.known === null) return true
+    if (this.known === null) return false
     const row = this.known.prepare<[], { throughMs: number }>('SELECT through_ms AS throughMs FROM purged').get()
     return row === undefined || row.throughMs <= ingestMs - EVENT_ID_KEPT_MS
   }

@@ -1,6 +1,7 @@
 /** Days of a gateway that were judged in one way or another, and whether an archive is as if it had been the other. */
 import type { Profile } from '@tidemark/protocol'
 import { expect } from 'vitest'
+import type { EventIdStore } from '../../../gateway/src/processor/event-ids.js'
 import { at, Timeline } from '../../kit/timeline.js'
 import { NARROW, SETTINGS, StoppedGateway } from './kit.js'
 
@@ -30,8 +31,12 @@ export function sendHour(t: Timeline, hour: number, profile: Profile): void {
 }
 
 /** Four hours, the second and third of which, or others, are judged by `judge`. */
-export function fourHoursLog(judge: readonly Profile[], { start = [NARROW], sender = NARROW, judged = [15, 16] } = {}): Timeline {
-  const t = new Timeline()
+export function fourHoursLog(
+  eventIds: EventIdStore,
+  judge: readonly Profile[],
+  { start = [NARROW], sender = NARROW, judged = [15, 16] } = {}
+): Timeline {
+  const t = new Timeline(eventIds)
   for (const hour of [14, 15, 16, 17]) {
     t.nowMs = at(`${hour}:00`)
     t.start(SETTINGS, judged.includes(hour) ? judge : start)
@@ -41,8 +46,8 @@ export function fourHoursLog(judge: readonly Profile[], { start = [NARROW], send
 }
 
 /** The same as a gateway that is not stopped yet. */
-export function fourHours(...log: Parameters<typeof fourHoursLog>): StoppedGateway {
-  return new StoppedGateway(fourHoursLog(...log))
+export function fourHours(judge: readonly Profile[], options: Parameters<typeof fourHoursLog>[2] = {}): StoppedGateway {
+  return StoppedGateway.of(eventIds => fourHoursLog(eventIds, judge, options))
 }
 
 export const asked = { from: '15:00', to: '17:00' }

@@ -1,4 +1,5 @@
 /** Archives made of timelines, reprocessing on them in this process, and all that an archive says, to be compared. */
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Profile, profileSchema } from '@tidemark/protocol'
 import { Catalog } from '../../../gateway/src/archive/catalog.js'
@@ -7,9 +8,11 @@ import { dataPaths } from '../../../gateway/src/archive/paths.js'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
 import { withViews } from '../../../gateway/src/archive/views.js'
 import { readLedger } from '../../../gateway/src/commands/ledger.js'
+import { SqliteEventIdStore } from '../../../gateway/src/event-id-store.js'
 import type { LogEntry } from '../../../gateway/src/log/schema.js'
 import { SqliteLogReader } from '../../../gateway/src/log/sqlite-log.js'
 import type { Settings } from '../../../gateway/src/processor/control.js'
+import type { EventIdStore } from '../../../gateway/src/processor/event-ids.js'
 import { Processor } from '../../../gateway/src/processor/processor.js'
 import { type ReprocessOptions, type ReprocessReport, reprocess } from '../../../gateway/src/reprocess/reprocess-run.js'
 import { EventIdsInMemory } from '../../kit/event-ids-in-memory.js'
@@ -50,10 +53,24 @@ export class StoppedGateway {
     this.archive = new TestArchive(dataDir, t, isThere ? t.entries.length : 0)
   }
 
+  /** With the opaque event IDs of the timeline in the data folder, as a gateway has them. */
+  static of(play: (eventIds: EventIdStore) => Timeline, dataDir = temporaryFolder()): StoppedGateway {
+    mkdirSync(dataDir, { recursive: true })
+    const eventIds = new SqliteEventIdStore(join(dataDir, 'event-ids.sqlite'))
+    const t = play(eventIds)
+    eventIds.close()
+    return new StoppedGateway(t, dataDir)
+  }
+
   /** Stops as a gateway does, and commits. */
   async stop(): Promise<this> {
     this.t.leap(1)
     this.t.drain()
+    return await this.commit()
+  }
+
+  /** Commits what the timeline has flushed. */
+  async commit(): Promise<this> {
     await this.archive.commit()
     return this
   }
