@@ -2,7 +2,7 @@
  * Makes a run count, all of it or nothing: one transaction of the catalog swaps the files, and with them ledgers, counts, repair marks,
  * markers and the processor's state. What a crash before it has left is deleted by the next start, what one behind it has not done is done.
  */
-import { copyFileSync, existsSync, renameSync } from 'node:fs'
+import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Profile } from '@tidemark/protocol'
 import type { Catalog, CatalogFile } from '../archive/catalog.js'
@@ -42,7 +42,7 @@ const NO_PLACES = new Int32Array(0)
 
 /** A fleet's part of a flush in which no count changes. */
 const NOTHING_COUNTED = {
-  progress: { deviceIds: [], watermarksMs: NO_NUMBERS, seenMs: NO_NUMBERS, idle: new Uint8Array(0) },
+  progress: { deviceIds: [], watermarksMs: NO_NUMBERS, seenMs: NO_NUMBERS, idle: new Uint8Array(0), ended: new Uint8Array(0) },
   hours: {
     deviceIds: [],
     profiles: [],
@@ -106,7 +106,7 @@ function placeStates(paths: DataPaths, run: Run) {
   const written = join(paths.reprocessing, `${padEntry(entry)}.snapshot`)
   const twin = join(paths.keptSnapshots, newest.file)
   copyWhole(written, twin)
-  renameSync(written, join(paths.snapshots, newest.file))
+  copySnapshot(written, join(paths.snapshots, newest.file))
   fsyncFolder(paths.snapshots)
   fsyncFolder(paths.keptSnapshots)
   return { newest, kept: [...kept, { ...newest, ingestMs, profiles: startedProfiles }] }
@@ -114,7 +114,6 @@ function placeStates(paths: DataPaths, run: Run) {
 
 /** Not by a link: what damages the one must not damage the other. */
 function copyWhole(from: string, to: string): void {
-  if (existsSync(to)) deleteFile(to)
   copyFileSync(from, to)
   fsyncFile(to)
 }

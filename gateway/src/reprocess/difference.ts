@@ -44,7 +44,7 @@ export class Difference {
     this.number = context.catalog.reprocessing.nextNumber()
   }
 
-  async find(): Promise<Omit<ReprocessReport, 'feature_rows' | 'first_entry' | 'last_entry' | 'frames'>> {
+  async find(): Promise<Omit<ReprocessReport, 'first_entry' | 'last_entry' | 'frames'>> {
     const { paths, rules, made, options, memoryMiB } = this.context
     this.scratch = await ScratchDatabase.open(paths, memoryMiB)
     try {
@@ -63,6 +63,7 @@ export class Difference {
         quarantined: { added: sumOf('quarantine', 'added'), removed: sumOf('quarantine', 'removed') },
         files_before: old.length,
         files_after: files.length,
+        feature_rows: files.reduce((rows, file) => rows + (file.layer === 'curated' ? file.rows : 0), 0),
         changed: isChanged
       }
     } finally {

@@ -89,7 +89,7 @@ export async function reprocess(options: ReprocessOptions): Promise<ReprocessRep
     const catalog = Catalog.open(paths.catalog)
     try {
       const report = await new ReprocessRun(paths, catalog, options).run()
-      return { ...report, feature_rows: await makeRepairs(paths, options) }
+      return { ...report, feature_rows: report.feature_rows + (await makeRepairs(paths, options)) }
     } finally {
       catalog.close()
     }
@@ -169,7 +169,7 @@ class ReprocessRun {
     this.memoryMiB = options.memoryMiB ?? MEMORY_MIB
   }
 
-  async run(): Promise<Omit<ReprocessReport, 'feature_rows'>> {
+  async run(): Promise<ReprocessReport> {
     const { paths, catalog, options, throughEntry } = this
     rmSync(paths.reprocessing, { recursive: true, force: true })
     mkdirSync(paths.reprocessing, { recursive: true })

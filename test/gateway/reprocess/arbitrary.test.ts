@@ -16,7 +16,7 @@ import { PUMP, packed, Timeline } from '../../kit/timeline.js'
 import { POLICY } from '../maintenance/kit.js'
 import { HOUR_MS, StoppedGateway, withRange } from './kit.js'
 
-const RUNS = 12
+const RUNS = 6
 
 interface Case {
   readonly steps: readonly Step[]
@@ -42,6 +42,7 @@ async function stopped({ steps, isCompacted }: Case): Promise<StoppedGateway> {
     t.leap(1)
     return t
   }).stop()
+  await gateway.makeRepairs() // that the log orders
   if (isCompacted) {
     const paths = dataPaths(gateway.dataDir)
     const catalog = Catalog.open(paths.catalog)
@@ -83,6 +84,11 @@ function asIf(t: Timeline, fromMs: number, toMs: number, profiles: readonly Prof
   return other
 }
 
+/** Without what is null: a merged file keeps the columns of a version whose readings have gone. */
+function present(said: unknown): unknown {
+  return JSON.parse(JSON.stringify(said, (_, value) => (value === null ? undefined : value)))
+}
+
 async function reprocess(gateway: StoppedGateway, [fromMs, toMs]: [number, number], profiles: readonly Profile[]) {
   return await gateway.reprocess({ from: '00:00', to: '00:00', profile: profiles, more: { fromMs, toMs } })
 }
@@ -99,7 +105,7 @@ test('the archive is as if the profiles had been given', { timeout: 240_000 }, a
       await expected.commit()
       if (report.changed) changed++
       const [is, wanted] = [await gateway.said(), await expected.said()]
-      for (const name of Object.keys(wanted) as (keyof typeof wanted)[]) expect(is[name], name).toEqual(wanted[name])
+      for (const name of Object.keys(wanted) as (keyof typeof wanted)[]) expect(present(is[name]), name).toEqual(present(wanted[name]))
       expect(
         await gateway.rows(
           'SELECT device_id, as_of, revision FROM feature_revisions GROUP BY profile, device_id, as_of, revision HAVING count(*) > 1'

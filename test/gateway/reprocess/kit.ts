@@ -75,6 +75,10 @@ export class StoppedGateway {
     return this
   }
 
+  async makeRepairs(): Promise<void> {
+    await this.archive.makeRepairs()
+  }
+
   async reprocess({ from, to, profile, more = {} }: Reprocessed): Promise<ReprocessReport> {
     return await reprocess({
       dataDir: this.dataDir,
