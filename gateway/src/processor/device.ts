@@ -96,6 +96,14 @@ export class Device {
     return this.epochs.values()
   }
 
+  /** Whether it said that it ends, and everything up to there is settled; no longer when it has gone on, under whatever epoch. */
+  get hasEnded(): boolean {
+    if (this.opaque.archived + this.opaque.quarantined > 0) return false // nothing says that those end
+    let last: Epoch | undefined
+    for (const epoch of this.epochs.values()) last = epoch
+    return last?.isClosed ?? false
+  }
+
   toSnapshot(): DeviceSnapshot {
     const { deviceId, watermarkMs, lastSeenMs, idle, registration, opaque } = this
     return {

@@ -55,10 +55,12 @@ export interface DeviceRow extends Registration {
   /** null: none yet. */
   readonly watermarkMs: number | null
   readonly idle: boolean
+  /** It said that it ends, and all that it has sampled has become known. */
+  readonly ended: boolean
 }
 
-export function rowOf({ deviceId, registration, watermarkMs, idle }: Device): DeviceRow {
-  return { deviceId, ...registration, watermarkMs: Number.isFinite(watermarkMs) ? watermarkMs : null, idle }
+export function rowOf({ deviceId, registration, watermarkMs, idle, hasEnded }: Device): DeviceRow {
+  return { deviceId, ...registration, watermarkMs: Number.isFinite(watermarkMs) ? watermarkMs : null, idle, ended: hasEnded }
 }
 
 /** Takes in what a person has set. A device that is not known yet is registered, however many there are. */
