@@ -6,6 +6,7 @@ import { addDeviceCommand } from './commands/device.js'
 import { addLedgerCommand } from './commands/ledger.js'
 import { addQuarantineCommand } from './commands/quarantine.js'
 import { addRepairCommand } from './commands/repair.js'
+import { addReprocessCommand } from './commands/reprocess.js'
 import { addSqlCommand } from './commands/sql.js'
 import { addStartCommand } from './commands/start.js'
 import { addTrainingSetCommand } from './commands/training-set.js'
@@ -24,6 +25,7 @@ addCompactCommand(program)
 addTrainingSetCommand(program)
 addQuarantineCommand(program)
 addRepairCommand(program)
+addReprocessCommand(program)
 
 try {
   await program.parseAsync()

@@ -155,7 +155,8 @@ function addressOf(option: string, text: string): Address {
   return parsed
 }
 
-function readProfile(path: string): Profile {
+/** Reads a profile from a YAML file. Throws a `ConfigError`. */
+export function readProfile(path: string): Profile {
   const checked = profileSchema.safeParse(readYaml(path))
   if (!checked.success) throw new ConfigError(`${path}: ${describe(checked.error.issues[0])}`)
   return checked.data

@@ -19,6 +19,9 @@ export type CrashPoint =
   | 'repair-flush'
   | 'repair-commit'
   | 'repair-rename'
+  | 'reprocess-replay'
+  | 'reprocess-staged'
+  | 'reprocess-commit'
 
 export function crashPoint(name: CrashPoint): void {
   if (name === crashName && --left === 0) process.kill(process.pid, 'SIGKILL')

@@ -5,8 +5,11 @@
 import { EVENT_ID_KEPT_MS, type EventIdStore, eventIdBytes, type Position } from './processor/event-ids.js'
 import { type Database, Sqlite } from './sqlite.js'
 
-/** Expired IDs stay this much longer, ms: a replay from the older snapshot must still find what the first run found. */
-const PURGE_AFTER_MS = 24 * 3_600_000
+/**
+ * Expired IDs stay this much longer, ms: a replay must still find what the first run found, also one from a snapshot that is kept beside
+ * the raw frames (which stay for 7 days by default).
+ */
+const PURGE_AFTER_MS = 8 * 24 * 3_600_000
 
 /** Most ingest time that one commit purges, ms: after days of downtime ingest time leaps, and snapshots from before it are still in use. */
 const PURGE_STEP_MS = 3_600_000

@@ -97,8 +97,6 @@ export interface FrameSpec {
 }
 
 export class Timeline {
-  /** The log. */
-  readonly entries: LogEntry[] = []
   readonly flushes: Flush[] = []
   /** The parts of the snapshots that were due, by the number of flushes before them and with them. */
   readonly snapshots = new Map<number, Uint8Array[]>()
@@ -106,13 +104,15 @@ export class Timeline {
   private taking: { readonly encoder: StateEncoder; readonly parts: Uint8Array[] } | null = null
   /** Ingest time of the next entry. */
   nowMs = at('14:00')
-  private readonly processor: Processor
   private readonly highest = new Map<string, number>()
   private readonly ledgers = new Map<string, EpochLedger>()
 
-  constructor(eventIds: EventIdStore = new EventIdsInMemory()) {
-    this.processor = new Processor(eventIds)
-  }
+  /** `entries`: the log; those that it begins with are not applied: the processor has them behind it. */
+  constructor(
+    eventIds: EventIdStore = new EventIdsInMemory(),
+    readonly entries: LogEntry[] = [],
+    private readonly processor = new Processor(eventIds)
+  ) {}
 
   start(settings: Partial<Settings> = {}, profiles: readonly Profile[] = [PUMP]): this {
     this.append({ kind: 'control', payload: encodeControl({ control: 'start', settings: { ...SETTINGS, ...settings }, profiles }) })

@@ -82,9 +82,11 @@ export class ArchiveClient {
    * Resolves once the snapshot that is written as of the entry, whose flush must be committed, is durable and recorded. Rejects
    * with an `ArchiveWriteError` where the disk fails; it may be asked for again.
    */
-  recordSnapshot(entry: number): Promise<RecordedSnapshot> {
+  recordSnapshot(entry: number, ingestMs: number): Promise<RecordedSnapshot> {
     if (this.dead !== null) return Promise.reject(this.dead)
-    return new Promise((resolve, reject) => this.ask({ type: 'record-snapshot', entry }, { type: 'snapshot', resolve, reject }, []))
+    return new Promise((resolve, reject) =>
+      this.ask({ type: 'record-snapshot', entry, ingestMs }, { type: 'snapshot', resolve, reject }, [])
+    )
   }
 
   /** Resolves once the flush in work is done and the worker has stopped. */

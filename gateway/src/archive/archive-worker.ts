@@ -24,7 +24,7 @@ async function answer(request: ArchiveRequest): Promise<ArchiveReply> {
   }
   if (request.type === 'record-snapshot') {
     try {
-      return { type: 'recorded', recorded: committer.recordSnapshot(request.entry) }
+      return { type: 'recorded', recorded: committer.recordSnapshot(request.entry, request.ingestMs) }
     } catch (error) {
       return failed(error)
     }

@@ -2,6 +2,7 @@ import type { EpochLedger, Flush, HourLedger, Layer, RepairMark } from '../proce
 import { type Database, Sqlite } from '../sqlite.js'
 import { FleetCatalog } from './fleet-catalog.js'
 import { REPAIR_SCHEMA, readMarks, recordRepairs } from './repair-marks.js'
+import { ReprocessTables } from './reprocess-tables.js'
 import * as supersede from './supersede.js'
 
 /**
@@ -96,9 +97,11 @@ const EPOCH_COLUMNS =
 export class Catalog {
   /** Devices and completeness. */
   readonly fleet: FleetCatalog
+  readonly reprocessing: ReprocessTables
 
   private constructor(private readonly database: Database) {
     this.fleet = new FleetCatalog(database)
+    this.reprocessing = new ReprocessTables(database)
   }
 
   /** Opens the catalog to write it, and makes it where it is new. */
@@ -109,6 +112,7 @@ export class Catalog {
     database.exec(SCHEMA)
     FleetCatalog.makeTables(database)
     database.exec(supersede.SUPERSEDE_SCHEMA)
+    ReprocessTables.makeTables(database)
     return new Catalog(database)
   }
 
@@ -196,9 +200,12 @@ export class Catalog {
     this.database.prepare('DELETE FROM snapshots WHERE entry = ?').run(entry)
   }
 
-  /** Puts files in the place of others, in one transaction; false, and nothing is done, where one of the others is gone. */
-  supersede(supersession: supersede.Supersession): boolean {
-    return supersede.record(this.database, supersession)
+  /**
+   * Puts files in the place of others, in one transaction; false, and nothing is done, where one of the others is gone.
+   * `beforeCommit` is called within it, when the files are recorded.
+   */
+  supersede(supersession: supersede.Supersession, beforeCommit: () => void = () => {}): boolean {
+    return supersede.record(this.database, supersession, beforeCommit)
   }
 
   /** The number of the next compaction; only one at a time may be under way. */

@@ -7,6 +7,7 @@ import { FlushRefusedError, writeError } from './archive-error.js'
 import type { Catalog, CatalogFile } from './catalog.js'
 import type { Marker } from './fleet-catalog.js'
 import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
+import { keepDaily } from './kept-snapshots.js'
 import { deleteMarkers, recordMarkers, writeMarkers } from './markers.js'
 import { ParquetWriter } from './parquet.js'
 import { archivePath, type DataPaths, isRepairFile, stagingName } from './paths.js'
@@ -74,16 +75,17 @@ export class Committer {
   }
 
   /**
-   * Makes the snapshot that lies written in snapshots/ durable and records it, once the flush of its boundary is committed. Throws
-   * an `ArchiveWriteError` where the disk fails; it can be tried again.
+   * Makes the snapshot that lies written in snapshots/ durable and records it, once the flush of its boundary is committed; the first
+   * of a day of ingest time is kept besides. `ingestMs`: of its boundary, Unix ms. Throws an `ArchiveWriteError` where the disk fails; it can be tried again.
    */
-  recordSnapshot(entry: number): RecordedSnapshot {
+  recordSnapshot(entry: number, ingestMs: number): RecordedSnapshot {
     const committed = this.catalog.committedEntry(this.options.shard)
     if (entry > committed) throw new Error(`a snapshot of entry ${entry} came where ${committed} is committed`)
     try {
       const written = finishSnapshot(this.paths.snapshots, entry)
       crashPoint('snapshot')
       for (const old of this.catalog.recordSnapshot({ entry, ...written }, SNAPSHOTS_KEPT)) deleteFile(join(this.paths.snapshots, old.file))
+      keepDaily(this.paths, this.catalog, { entry, ...written }, ingestMs)
     } catch (error) {
       throw writeError(this.paths.snapshots, error)
     }

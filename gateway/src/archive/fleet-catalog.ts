@@ -19,7 +19,8 @@ const SCHEMA = `
     status TEXT,                      -- what its status topic said last, JSON
     seen_ms INTEGER,                  -- ingest time of its last message, Unix ms
     watermark_ms INTEGER,             -- Unix ms
-    idle INTEGER NOT NULL
+    idle INTEGER NOT NULL,
+    ended INTEGER NOT NULL DEFAULT 0
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS hour_counts (
     hour_ms INTEGER NOT NULL,         -- start of an hour of event time, Unix ms
@@ -58,9 +59,14 @@ const SCHEMA = `
 `
 
 const DEVICE_COLUMNS =
-  'device_id AS deviceId, registered_ms AS registeredMs, profile, site, retired, status, seen_ms AS seenMs, watermark_ms AS watermarkMs, idle'
+  'device_id AS deviceId, registered_ms AS registeredMs, profile, site, retired, status, seen_ms AS seenMs, watermark_ms AS watermarkMs, idle, ended'
 
-type DeviceRecord = Omit<DeviceRow, 'retired' | 'idle' | 'status'> & { retired: number; idle: number; status: string | null }
+type DeviceRecord = Omit<DeviceRow, 'retired' | 'idle' | 'ended' | 'status'> & {
+  retired: number
+  idle: number
+  ended: number
+  status: string | null
+}
 
 export interface ProfileHour {
   readonly profile: string
@@ -84,6 +90,9 @@ export class FleetCatalog {
 
   static makeTables(database: Database): void {
     database.exec(SCHEMA)
+    const columns = database.prepare('SELECT name FROM pragma_table_info(?)').pluck().all('devices')
+    // Of a version that did not know it: nobody has ended until it says something again.
+    if (!columns.includes('ended')) database.exec('ALTER TABLE devices ADD COLUMN ended INTEGER NOT NULL DEFAULT 0')
   }
 
   /** Part of the transaction that commits a flush. */
@@ -103,6 +112,7 @@ export class FleetCatalog {
       ...record,
       retired: record.retired === 1,
       idle: record.idle === 1,
+      ended: record.ended === 1,
       status: record.status === null ? null : (JSON.parse(record.status) as DeviceStatus)
     }))
   }
@@ -127,12 +137,12 @@ export class FleetCatalog {
   }
 
   /**
-   * The end of the last hour that every device is past which is not retired, Unix ms (hour-state.ts). Infinity where all are retired,
-   * -Infinity where none is known.
+   * The end of the last hour that every device is past which is neither retired nor has ended, Unix ms (hour-state.ts). Infinity where
+   * there is no such device, -Infinity where none is known at all.
    */
   allPastMs(): number {
     const sql =
-      'SELECT count(*) AS devices, min(CASE WHEN retired = 0 THEN coalesce(watermark_ms, registered_ms) END) AS throughMs FROM devices'
+      'SELECT count(*) AS devices, min(CASE WHEN retired = 0 AND ended = 0 THEN coalesce(watermark_ms, registered_ms) END) AS throughMs FROM devices'
     const { devices, throughMs } = this.database.prepare<[], { devices: number; throughMs: number | null }>(sql).get()!
     if (throughMs !== null) return Math.floor(throughMs / HOUR_MS) * HOUR_MS
     return devices > 0 ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY
@@ -163,16 +173,24 @@ export class FleetCatalog {
     this.database.prepare('DELETE FROM markers WHERE profile = ? AND hour_ms = ?').run(profile, hourMs)
   }
 
+  /** Forgets what is counted of hours that ended by `endMs` and have no readings in the archive any more. Returns the number of counts. */
+  forgetCounts(endMs: number): number {
+    const sql = `DELETE FROM hour_counts WHERE hour_ms <= ? AND NOT EXISTS
+      (SELECT 1 FROM files WHERE layer = 'processed' AND files.profile = hour_counts.profile AND files.hour_ms = hour_counts.hour_ms)`
+    return this.database.prepare(sql).run(endMs - HOUR_MS).changes
+  }
+
   private recordDevices(devices: readonly DeviceRow[], progress: DeviceProgress): void {
     const upsert = this.database.prepare(`INSERT OR REPLACE INTO devices VALUES
-      (@deviceId, @registeredMs, @profile, @site, @retired, @status, @seenMs, @watermarkMs, @idle)`)
+      (@deviceId, @registeredMs, @profile, @site, @retired, @status, @seenMs, @watermarkMs, @idle, @ended)`)
     for (const device of devices) {
       const status = device.status === null ? null : JSON.stringify(device.status)
-      upsert.run({ ...device, status, retired: device.retired ? 1 : 0, idle: device.idle ? 1 : 0 })
+      const flags = { retired: device.retired ? 1 : 0, idle: device.idle ? 1 : 0, ended: device.ended ? 1 : 0 }
+      upsert.run({ ...device, status, ...flags })
     }
-    const move = this.database.prepare('UPDATE devices SET watermark_ms = ?, seen_ms = ?, idle = ? WHERE device_id = ?')
+    const move = this.database.prepare('UPDATE devices SET watermark_ms = ?, seen_ms = ?, idle = ?, ended = ? WHERE device_id = ?')
     for (const [i, deviceId] of progress.deviceIds.entries())
-      move.run(orNull(progress.watermarksMs[i]), orNull(progress.seenMs[i]), progress.idle[i], deviceId)
+      move.run(orNull(progress.watermarksMs[i]), orNull(progress.seenMs[i]), progress.idle[i], progress.ended[i], deviceId)
   }
 
   private addCounts({ deviceIds, profiles, device, profile, hoursMs, counts }: HourCountColumns): void {

@@ -3,7 +3,8 @@
  *
  * `complete`: every device that is not retired is past it (its watermark is at or behind the hour's end), none of their seqs measured in
  * it is missing or still held below a seen one, and no row of it waits for a file. `settled`: the same, but silent devices are not past it.
- * `open`: all else. A device without a watermark is past the hours that ended before it was registered.
+ * `open`: all else. A device without a watermark is past the hours that ended before it was registered; one that has ended its stream
+ * is past all hours, until it sends again: nothing that it could still send is expected.
  */
 import type { DeviceRow } from '../processor/registry.js'
 import { HOUR_MS } from './paths.js'
@@ -47,8 +48,9 @@ export class HourJudge {
   constructor(devices: readonly DeviceRow[], unseen: readonly Unseen[]) {
     const counted = devices.filter(({ retired }) => !retired)
     const ids = new Set(counted.map(({ deviceId }) => deviceId))
-    this.live = new Behind(counted.filter(({ idle }) => !idle))
-    this.silent = new Behind(counted.filter(({ idle }) => idle))
+    const expected = counted.filter(({ ended }) => !ended)
+    this.live = new Behind(expected.filter(({ idle }) => !idle))
+    this.silent = new Behind(expected.filter(({ idle }) => idle))
     this.unseen = unseen.filter(({ deviceId }) => ids.has(deviceId)).sort((a, b) => a.fromMs - b.fromMs)
   }
 

@@ -25,15 +25,33 @@ export interface MarkerChanges {
 
 const keyOf = ({ profile, hourMs }: ProfileHour) => `${profile}/${hourMs}`
 
+/** What markers depend on, beside what is recorded. */
+export interface MarkerState {
+  /** The boundary as of which they hold. */
+  readonly entry: number
+  readonly knownAtMs: number
+  /** Hours whose rows or counts change. */
+  readonly touched: readonly ProfileHour[]
+  readonly waiting: readonly ProfileHour[]
+}
+
 /** Records the markers of the state that the transaction under way commits, when all else of the flush is recorded; and tells what changes. */
-export function recordMarkers(catalog: Catalog, flush: Flush): MarkerChanges {
+export function recordMarkers(catalog: Catalog, { files, fleet, lastEntry: entry }: Flush): MarkerChanges {
+  const { knownAtMs, hours: counted, waiting } = fleet
+  const touched = [
+    ...files.flatMap(({ layer, profile, hourMs, rows }) =>
+      layer === 'processed' && profile !== null && rows > 0 ? [{ profile, hourMs }] : []
+    ),
+    ...Array.from(counted.hoursMs, (hourMs, place) => ({ profile: counted.profiles[counted.profile[place]], hourMs }))
+  ]
+  return renewMarkers(catalog, { entry, knownAtMs, touched, waiting })
+}
+
+/** The same, whatever the transaction changes. */
+export function renewMarkers(catalog: Catalog, state: MarkerState): MarkerChanges {
   const { fleet } = catalog
-  const { knownAtMs, hours: counted, waiting } = flush.fleet
-  const touched = new Set([
-    ...flush.files.filter(file => file.layer === 'processed' && file.rows > 0).map(({ profile, hourMs }) => `${profile}/${hourMs}`),
-    ...Array.from(counted.hoursMs, (hourMs, place) => `${counted.profiles[counted.profile[place]]}/${hourMs}`)
-  ])
-  const waits = new Set(waiting.map(keyOf))
+  const touched = new Set(state.touched.map(keyOf))
+  const waits = new Set(state.waiting.map(keyOf))
   const isUnseen = spansIn(fleet.unseenSpans())
   const complete = new Map(
     fleet
@@ -54,7 +72,7 @@ export function recordMarkers(catalog: Catalog, flush: Flush): MarkerChanges {
     const counts = fleet.hourCounts(hourMs, null).find(row => row.profile === profile)
     const { received = 0, quarantined = 0, late = 0, duplicates = 0, shed = 0, devices = 0 } = counts ?? {}
     const about = { profile, hour: new Date(hourMs).toISOString(), state: 'complete', rows, devices }
-    const asOf = { boundary_entry: flush.lastEntry, known_at: new Date(knownAtMs).toISOString() }
+    const asOf = { boundary_entry: state.entry, known_at: new Date(state.knownAtMs).toISOString() }
     const content = `${JSON.stringify({ ...about, received, quarantined, late, duplicates, shed, ...asOf })}\n`
     const marker = { profile, hourMs, content }
     fleet.putMarker(marker)

@@ -14,7 +14,7 @@ export type ArchiveRequest =
   /** Writes the flush that failed last once more: its arrays were transferred and are the worker's. */
   | { readonly type: 'retry' }
   /** Records the snapshot that is written as of this entry, whose flush is committed. */
-  | { readonly type: 'record-snapshot'; readonly entry: number }
+  | { readonly type: 'record-snapshot'; readonly entry: number; readonly ingestMs: number }
   | { readonly type: 'close' }
 
 export type ArchiveReply =

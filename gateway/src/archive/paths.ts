@@ -18,6 +18,10 @@ export interface DataPaths {
   /** Files that the archive no longer consists of, until they are deleted: on its file system, outside every reader's glob. */
   readonly superseded: string
   readonly snapshots: string
+  /** Below snapshots/: one a day, kept beside the raw frames. */
+  readonly keptSnapshots: string
+  /** Below staging/: what reprocessing works with. Nothing in it counts. */
+  readonly reprocessing: string
 }
 
 /** Absolute paths. */
@@ -34,7 +38,9 @@ export function dataPaths(dataDir: string): DataPaths {
     compaction: join(staging, 'compaction'),
     compactionSpill: join(staging, 'compaction', 'spill'),
     superseded: join(root, 'superseded'),
-    snapshots: join(root, 'snapshots')
+    snapshots: join(root, 'snapshots'),
+    keptSnapshots: join(root, 'snapshots', 'daily'),
+    reprocessing: join(staging, 'reprocessing')
   }
 }
 
@@ -80,9 +86,15 @@ export function compactedPath(partition: Partition, name: Omit<FileName, 'part'>
   return `${partitionPath(partition)}/${name.shard}-${padEntry(name.firstEntry)}-${padEntry(name.lastEntry)}-c${compaction}.parquet`
 }
 
-/** Whether a compaction has made the file. */
+/** The path of a file that a reprocessing makes; its number is never used again. */
+export function reprocessedPath(partition: Partition, name: FileName, reprocessing: number): string {
+  const { shard, firstEntry, lastEntry } = name
+  return `${partitionPath(partition)}/${shard}-${padEntry(firstEntry)}-${padEntry(lastEntry)}-r${reprocessing}${partOf(name)}.parquet`
+}
+
+/** Whether a compaction has made the file, or a reprocessing, which leaves as few. */
 export function isCompacted(path: string): boolean {
-  return /-c\d+\.parquet$/.test(path)
+  return /-(c\d+|r\d+(-\d+)?)\.parquet$/.test(path)
 }
 
 function partOf({ part }: { readonly part: number }): string {

@@ -63,7 +63,15 @@ export function recoverArchive(dataDir: string, shard: number, warn: (message: s
 }
 
 function makeFolders(paths: DataPaths): void {
-  for (const folder of [paths.root, paths.archive, paths.staging, paths.compaction, paths.superseded, paths.snapshots]) {
+  for (const folder of [
+    paths.root,
+    paths.archive,
+    paths.staging,
+    paths.compaction,
+    paths.superseded,
+    paths.snapshots,
+    paths.keptSnapshots
+  ]) {
     try {
       for (const changed of makeFolder(folder)) fsyncFolder(changed)
     } catch (cause) {
@@ -112,7 +120,7 @@ function deleteUnrecorded(paths: DataPaths, unrecorded: readonly string[]): numb
     deleteFile(join(paths.staging, entry.name))
     deleted++
   }
-  for (const spill of [paths.spill, paths.compactionSpill]) {
+  for (const spill of [paths.spill, paths.compactionSpill, paths.reprocessing]) {
     if (existsSync(spill) && lstatSync(spill).isDirectory()) rmSync(spill, { recursive: true })
   }
   return deleted
@@ -130,6 +138,10 @@ function deleteUnrecordedSnapshots(paths: DataPaths, catalog: Catalog): void {
   const recorded = new Set(catalog.snapshots().map(snapshot => snapshot.file))
   for (const name of readdirSync(paths.snapshots)) {
     if (/\.snapshot(\.tmp)?$/.test(name) && !recorded.has(name)) deleteFile(join(paths.snapshots, name))
+  }
+  const kept = new Set(catalog.reprocessing.keptSnapshots().map(snapshot => snapshot.file))
+  for (const name of readdirSync(paths.keptSnapshots)) {
+    if (name.endsWith('.snapshot') && !kept.has(name)) deleteFile(join(paths.keptSnapshots, name))
   }
 }
 
@@ -149,10 +161,27 @@ function loadNewestSnapshot(paths: DataPaths, warn: (message: string) => void): 
       catalog.forgetSnapshot(entry)
       deleteFile(path)
     }
-    return null
+    return loadReprocessed(paths, catalog)
   } finally {
     catalog.close()
   }
+}
+
+/**
+ * The state that a reprocessing has left is kept twice: a replay of the log from before it would judge as was judged then, and not agree
+ * with the archive. null where there was none.
+ */
+function loadReprocessed(paths: DataPaths, catalog: Catalog): Snapshot | null {
+  const reprocessedEntry = Math.max(0, ...catalog.reprocessing.reprocessings().map(({ entry }) => entry))
+  if (reprocessedEntry === 0) return null
+  for (const { entry, file } of catalog.reprocessing.keptSnapshots().filter(kept => kept.entry >= reprocessedEntry)) {
+    const snapshot = readSnapshot(join(paths.keptSnapshots, file))
+    if (typeof snapshot !== 'string' && snapshot.entry === entry) return snapshot
+  }
+  throw new ArchiveOpenError(
+    paths.snapshots,
+    `no snapshot in ${paths.snapshots} from behind the last reprocessing (entry ${reprocessedEntry}) is whole: restore that folder`
+  )
 }
 
 /** Paths of the Parquet files below `folder`, relative to `root`, with `/`. */

@@ -75,6 +75,14 @@ export function finishSnapshot(folder: string, entry: number): WrittenSnapshot {
   return { file, bytes, sha256 }
 }
 
+/** Writes the parts as a snapshot of the entry; durable when it returns. */
+export function writeSnapshot(folder: string, entry: number, parts: Iterable<Uint8Array>): WrittenSnapshot {
+  const writer = new SnapshotWriter(folder, entry)
+  for (const part of parts) writer.append(part)
+  writer.close()
+  return finishSnapshot(folder, entry)
+}
+
 function writeHead(path: string, entry: number): { bytes: number; sha256: string } {
   const descriptor = openSync(path, 'r+')
   try {

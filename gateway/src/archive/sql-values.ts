@@ -13,6 +13,7 @@ import {
   type Json,
   JsonDuckDBValueConverter
 } from '@duckdb/node-api'
+import type { ColumnType } from '../processor/rows.js'
 
 /** How values of a query's result are shown: to programs as JSON, to people as text. Times are UTC, bytes are hex. */
 
@@ -75,4 +76,23 @@ function rfc3339(micros: bigint, zone: string): string {
   const [seconds, millis] = date.toISOString().slice(0, -1).split('.')
   const fraction = `${millis}${String(belowMs).padStart(3, '0')}`.replace(/0+$/, '')
   return `${seconds}${fraction === '' ? '' : `.${fraction}`}${zone}`
+}
+
+/** DuckDB's type of the values of a column. */
+export function sqlType(type: ColumnType): string {
+  switch (type) {
+    case 'string':
+      return 'VARCHAR'
+    case 'bytes':
+      return 'BLOB'
+    case 'timestamp':
+      return 'TIMESTAMPTZ'
+    case 'double':
+    case 'bigint':
+    case 'integer':
+    case 'boolean':
+      return type.toUpperCase()
+    default:
+      return type satisfies never
+  }
 }

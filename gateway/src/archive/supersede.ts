@@ -58,7 +58,7 @@ export interface Supersession {
 }
 
 /** Durable when it returns. False, and nothing is recorded, where one of the old files is no longer recorded. */
-export function record(database: Database, { old, files, atMs, compaction, expired }: Supersession): boolean {
+export function record(database: Database, { old, files, atMs, compaction, expired }: Supersession, beforeCommit: () => void): boolean {
   const isRecorded = database.prepare('SELECT 1 FROM files WHERE path = ?')
   const remove = database.prepare('DELETE FROM files WHERE path = ?')
   const keep = database.prepare('INSERT INTO superseded VALUES (?, ?)')
@@ -77,6 +77,7 @@ export function record(database: Database, { old, files, atMs, compaction, expir
     for (const file of files) insert.run(file)
     if (compaction !== null) note.run(compaction, files[0].path, atMs, old.length, files[0].rows, sum(old), sum(files))
     for (const rows of expired) add.run(rows)
+    beforeCommit()
     return true
   }
   return database.transaction(swap).immediate()

@@ -53,8 +53,9 @@ export function withdraw(paths: DataPaths, catalog: Catalog, files: readonly Cat
 /**
  * Swaps the files, the new ones being closed in staging/compaction/. False, with the new ones deleted, where an old one is no
  * longer recorded. Throws an `ArchiveWriteError` where the disk fails; behind the commit point `redoSwaps` does the rest.
+ * `beforeCommit` is called within the transaction, when all is recorded.
  */
-export function swap(paths: DataPaths, catalog: Catalog, supersession: Supersession): boolean {
+export function swap(paths: DataPaths, catalog: Catalog, supersession: Supersession, beforeCommit: () => void = () => {}): boolean {
   const { old, files } = supersession
   const places = old.map(file => join(paths.superseded, file.path))
   const changed = new Set<string>()
@@ -66,7 +67,7 @@ export function swap(paths: DataPaths, catalog: Catalog, supersession: Supersess
     for (const place of [...places, ...files.map(file => join(paths.archive, file.path))]) {
       for (const parent of makeFolder(dirname(place))) changed.add(parent)
     }
-    if (!catalog.supersede(supersession)) {
+    if (!catalog.supersede(supersession, beforeCommit)) {
       for (const file of files) deleteFile(mergingPath(paths, file))
       return false
     }

@@ -148,5 +148,5 @@ function showText(device: DeviceJson): string {
 function stateOf(device: DeviceJson): string {
   if (device.retired) return 'retired'
   if (device.last_seen === null) return 'registered'
-  return device.idle ? 'idle' : 'live'
+  return device.ended ? 'ended' : device.idle ? 'idle' : 'live'
 }

@@ -20,7 +20,14 @@ export function readRegistry(dataDir: string): DeviceRow[] {
   const log = new SqliteLogReader(join(dataDir, 'log.sqlite'))
   try {
     for (const { deviceId, settings, ingestMs } of changesBehind(log, entry)) {
-      const row = rows.get(deviceId) ?? { deviceId, ...newRegistration(ingestMs), seenMs: null, watermarkMs: null, idle: false }
+      const row = rows.get(deviceId) ?? {
+        deviceId,
+        ...newRegistration(ingestMs),
+        seenMs: null,
+        watermarkMs: null,
+        idle: false,
+        ended: false
+      }
       change(row, settings)
       rows.set(deviceId, row)
     }

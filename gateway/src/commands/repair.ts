@@ -2,12 +2,10 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { type Logger, pino } from 'pino'
 import { ConfigError } from '../config.js'
 import { lockDataDir } from '../data-lock.js'
-import { appendControl } from '../gateway.js'
-import { LogClient } from '../log/log-client.js'
-import { PipelineClient, type PipelineEvents } from '../pipeline/pipeline-client.js'
+import { comeToBoundary } from '../pipeline/offline-pipeline.js'
+import type { PipelineEvents } from '../pipeline/pipeline-client.js'
 import type { Repaired } from '../repair/repair-job.js'
 
 /** All repairs that were made: one that a crash had left ordered, and the one asked for. */
@@ -36,42 +34,12 @@ export async function repairDataDir(
   const lock = lockDataDir(dataDir)
   const repairs: Repaired[] = []
   let marksLeft = 0
-  let log: LogClient | null = null
-  let pipeline: PipelineClient | null = null
   try {
-    const failure: { fail(error: Error): void } = { fail: () => {} }
-    const failed = new Promise<never>((_, reject) => (failure.fail = reject))
-    failed.catch(() => {})
-    log = await LogClient.open(join(dataDir, 'log.sqlite'))
-    log.onFailure(failure.fail)
-    const open = log
-    pipeline = await PipelineClient.open(
-      { dataDir, lastEntry: log.lastEntry },
-      {
-        onNotices: () => {},
-        onStats: () => {},
-        onTruncate: throughEntry => open.truncate(throughEntry),
-        onFailure: failure.fail,
-        onRepaired: (repaired, left) => {
-          repairs.push(repaired)
-          marksLeft = left
-        },
-        ...events
-      },
-      warnings(events.warn)
-    )
-    const follow = pipeline
-    log.onEntry = entry => follow.noteEntry(entry)
-    const work = async () => {
-      await follow.drain(await appendControl(open, { control: 'repair' }))
-      await follow.repairsSettled()
+    const onRepaired = (repaired: Repaired, left: number) => {
+      repairs.push(repaired)
+      marksLeft = left
     }
-    await Promise.race([work(), failed])
-    await pipeline.close()
-    await log.close()
-  } catch (error) {
-    await pipeline?.terminate()
-    throw error
+    await comeToBoundary(dataDir, { control: 'repair' }, { ...events, onRepaired })
   } finally {
     lock.close()
   }
@@ -86,18 +54,6 @@ export async function repairDataDir(
     bytes: sum(({ bytes }) => bytes),
     marks_left: marksLeft
   }
-}
-
-/** A logger that says what a person must know, and nothing else. */
-function warnings(warn: (message: string) => void): Logger {
-  return pino(
-    { level: 'warn', base: null },
-    {
-      write: line => {
-        warn((JSON.parse(line) as { msg: string }).msg)
-      }
-    }
-  )
 }
 
 const HELP = `

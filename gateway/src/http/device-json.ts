@@ -13,6 +13,7 @@ export const deviceSchema = z.object({
   last_seen: time.nullable().describe('ingest time of its last message'),
   watermark: time.nullable().describe('no reading before it is expected any more'),
   idle: z.boolean().describe('no readings for longer than the idle timeout'),
+  ended: z.boolean().describe('it said that it ends, and has sent nothing since'),
   status: z
     .object({
       state: z.enum(['online', 'offline']),
@@ -37,6 +38,7 @@ export function deviceJson({ deviceId, status, ...row }: DeviceRow): DeviceJson 
     last_seen: row.seenMs === null ? null : isoTime(row.seenMs),
     watermark: row.watermarkMs === null ? null : isoTime(row.watermarkMs),
     idle: row.idle,
+    ended: row.ended,
     status:
       status === null
         ? null

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { writeError } from '../archive/archive-error.js'
 import type { Catalog, CatalogFile } from '../archive/catalog.js'
 import { columnsDigest, oldestNeededEntry } from '../archive/commit.js'
+import { dropUseless } from '../archive/kept-snapshots.js'
+import { deleteMarkers } from '../archive/markers.js'
 import { compactedPath, type DataPaths, HOUR_MS, partitionPath } from '../archive/paths.js'
 import { deleteFile } from '../archive/snapshot-file.js'
 import { deleteSuperseded, mergingPath, offer, redoSwaps, swap, withdraw } from '../archive/swap.js'
@@ -130,7 +132,7 @@ class Pass {
   }
 
   private async retain(): Promise<void> {
-    const { catalog, policy, nowMs } = this.context
+    const { paths, catalog, policy, nowMs } = this.context
     const hours = expiredHours(catalog.files(), policy.retentionMs, nowMs(), oldestNeededEntry(catalog))
     const due = hours.filter(hour => hour.every(file => this.isInPlace(file)))
     this.offer(due.flat())
@@ -138,12 +140,21 @@ class Pass {
       if (this.isOver()) return
       await this.attempt(partitionPath(hour[0]), () => this.expire(hour))
     }
+    if (policy.retentionMs.processed > 0) catalog.fleet.forgetCounts(nowMs() - policy.retentionMs.processed)
+    dropUseless(paths, catalog)
   }
 
   private async expire(hour: readonly CatalogFile[]): Promise<void> {
     const { paths, catalog, nowMs } = this.context
     const expired = await (await this.openWriter()).countByEpoch(hour)
-    if (!swap(paths, catalog, { old: hour, files: [], atMs: nowMs(), compaction: null, expired })) return
+    const [{ layer, profile, hourMs }] = hour
+    const forget = () => {
+      catalog.reprocessing.noteExpired({ layer, profile, hourMs })
+      if (layer !== 'processed' || profile === null) return
+      catalog.fleet.removeMarker({ profile, hourMs })
+      deleteMarkers(paths, [{ profile, hourMs }])
+    }
+    if (!swap(paths, catalog, { old: hour, files: [], atMs: nowMs(), compaction: null, expired }, forget)) return
     this.totals.expiredFiles += hour.length
     this.totals.expiredRows += hour.reduce((rows, file) => rows + file.rows, 0)
   }

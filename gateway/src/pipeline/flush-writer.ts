@@ -61,9 +61,9 @@ export class FlushWriter {
    * Has the snapshot that is written as of `entry` recorded, once the flushes handed over so far are committed. The last of them
    * must not be of before the entry. A snapshot that the disk refuses is done without: the one before serves.
    */
-  recordSnapshot(entry: number): void {
+  recordSnapshot(entry: number, ingestMs: number): void {
     const recorded = this.last
-      .then(() => this.archive.recordSnapshot(entry))
+      .then(() => this.archive.recordSnapshot(entry, ingestMs))
       .then(
         ({ oldestNeededEntry }) => {
           this.totals.snapshots++

@@ -76,7 +76,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
       if (flush !== null) eventIds.commit(entry.ingestMs)
       if (toWrite === null) continue
       repairs.expect(toWrite)
-      if (toWrite.snapshotIsDue) snapshots.begin(toWrite.lastEntry)
+      if (toWrite.snapshotIsDue) snapshots.begin(toWrite.lastEntry, toWrite.fleet.knownAtMs)
       await writer.write(toWrite)
     }
     const notices = processor.takeNotices()

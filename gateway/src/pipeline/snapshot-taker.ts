@@ -9,7 +9,7 @@ import type { FlushWriter } from './flush-writer.js'
 type StateEncoder = ReturnType<Processor['beginSnapshot']>
 
 export class SnapshotTaker {
-  private underWay: { readonly encoder: StateEncoder; readonly file: SnapshotWriter } | null = null
+  private underWay: { readonly encoder: StateEncoder; readonly file: SnapshotWriter; readonly ingestMs: number } | null = null
 
   constructor(
     private readonly folder: string,
@@ -18,12 +18,12 @@ export class SnapshotTaker {
     private readonly warn: (message: string) => void
   ) {}
 
-  /** To be called right behind the boundary that `entry` ends, before its flush is handed over or another entry applied. */
-  begin(entry: number): void {
+  /** To be called right behind the boundary that `entry` ends at this ingest time, Unix ms, before its flush is handed over or another entry applied. */
+  begin(entry: number, ingestMs: number): void {
     while (this.takePart()); // one that is still under way, when boundaries follow fast
     try {
       const file = new SnapshotWriter(this.folder, entry)
-      this.underWay = { file, encoder: this.processor.beginSnapshot() }
+      this.underWay = { file, encoder: this.processor.beginSnapshot(), ingestMs }
     } catch (error) {
       this.giveUp(error)
     }
@@ -32,7 +32,7 @@ export class SnapshotTaker {
   /** Takes the next part. Returns whether one was left to take. */
   takePart(): boolean {
     if (this.underWay === null) return false
-    const { encoder, file } = this.underWay
+    const { encoder, file, ingestMs } = this.underWay
     try {
       const part = encoder.next()
       if (part !== null) {
@@ -41,7 +41,7 @@ export class SnapshotTaker {
       }
       file.close()
       this.underWay = null
-      this.flushes.recordSnapshot(file.entry)
+      this.flushes.recordSnapshot(file.entry, ingestMs)
     } catch (error) {
       this.giveUp(error)
     }

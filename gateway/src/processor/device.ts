@@ -162,6 +162,12 @@ export class Device {
     return this.latest === null ? [] : [this.latest]
   }
 
+  /** Whether it said that it ends, and everything up to there is settled; no longer when it has gone on, under whatever epoch. */
+  get hasEnded(): boolean {
+    if (this.opaque.archived + this.opaque.quarantined > 0) return false // nothing says that those end
+    return this.latest?.isClosed ?? false
+  }
+
   toSnapshot(): DeviceSnapshot {
     const { deviceId, watermarkMs, lastSeenMs, seenMs, idle, registration, opaqueCounts } = this
     return {

@@ -181,6 +181,22 @@ export class Features {
     return features
   }
 
+  /** The ends of the young panes of the row's hop: rows as of them can go out again. */
+  *recomputableEnds(): Generator<number> {
+    const { panes } = this
+    const [table] = this.plan.tables
+    for (let pane = 0; pane < panes.count(table); pane++) yield panes.endAt(table, pane)
+  }
+
+  /** A row as of this end is out in this revision: the next is a later one, as far as it can go out again. */
+  noteRevision(asOfMs: number, revision: number): void {
+    const { panes } = this
+    const [table] = this.plan.tables
+    const pane = panes.firstBehind(table, asOfMs - 1)
+    if (pane >= panes.count(table) || panes.endAt(table, pane) !== asOfMs) return
+    while (panes.lastRevision(table, pane) < revision) panes.addRow(table, pane)
+  }
+
   private markDirty(hopEndMs: number, sinks: FeatureSinks): void {
     const { data } = this.panes
     const recomputableMs = this.firstRecomputableMs()

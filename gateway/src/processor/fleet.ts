@@ -17,6 +17,8 @@ export interface DeviceProgress {
   readonly seenMs: Float64Array
   /** 1: idle. */
   readonly idle: Uint8Array
+  /** 1: it has ended. */
+  readonly ended: Uint8Array
 }
 
 /** Unseen seqs of an epoch of a device: they stand in place of what an earlier report said above `keepThrough`. */
@@ -97,6 +99,7 @@ function progressOf(devices: readonly Device[]): DeviceProgress {
     deviceIds: devices.map(({ deviceId }) => deviceId),
     watermarksMs: Float64Array.from(devices, ({ watermarkMs }) => (Number.isFinite(watermarkMs) ? watermarkMs : Number.NaN)),
     seenMs: Float64Array.from(devices, ({ seenMs }) => seenMs),
-    idle: Uint8Array.from(devices, ({ idle }) => (idle ? 1 : 0))
+    idle: Uint8Array.from(devices, ({ idle }) => (idle ? 1 : 0)),
+    ended: Uint8Array.from(devices, ({ hasEnded }) => (hasEnded ? 1 : 0))
   }
 }

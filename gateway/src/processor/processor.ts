@@ -7,10 +7,12 @@
  * time, behind `flushRows` rows, behind a drain or a repair.
  */
 
+import type { Profile } from '@tidemark/protocol'
 import { FrameCursor } from '../log/frames.js'
 import type { LogEntry } from '../log/schema.js'
 import { decodeControl } from './control.js'
 import type { EventIdStore } from './event-ids.js'
+import type { Features } from './features.js'
 import type { EpochLedger, Flush } from './flush.js'
 import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
@@ -50,6 +52,9 @@ export class Processor {
   private readonly warmUp = new WarmUp()
   private drains = false
   private repairs = false
+
+  /** Whether a boundary at this ingest time, Unix ms, is to come with a snapshot; null: as the settings and drains say. */
+  wantsSnapshot: ((ingestMs: number) => boolean) | null = null
 
   /**
    * From nothing, or from the parts of a snapshot. Flushes up to `committedEntry`, a boundary, were written before: they come without
@@ -166,6 +171,27 @@ export class Processor {
     return Array.from(this.state.devices.values(), rowOf).sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))
   }
 
+  /** The profiles in force. */
+  get profiles(): Profile[] {
+    return this.state.currentProfiles
+  }
+
+  /** Judges what follows by these profiles, as a start would let it. */
+  setProfiles(profiles: readonly Profile[]): void {
+    this.state.setProfiles(profiles)
+  }
+
+  /** The device's features under the profile of this name; null where it has none. Not to be kept. */
+  featuresOf(deviceId: string, profile: string): Features | null {
+    return this.state.devices.get(deviceId)?.featuresOf(profile) ?? null
+  }
+
+  /** All parts of a snapshot, directly behind a boundary; nothing is to be applied before they have ended. */
+  *snapshotParts(): Generator<Uint8Array> {
+    const encoder = this.beginSnapshot()
+    for (let part = encoder.next(); part !== null; part = encoder.next()) yield part
+  }
+
   /** Shows the state, between entries, to who only reads it. */
   show<T>(read: (state: State) => T): T {
     return read(this.state)
@@ -239,7 +265,7 @@ export class Processor {
     state.boundaryMs = state.ingestMs
     state.boundaries++
     state.hasNews = false
-    const snapshotIsDue = this.drains || state.boundaries % settings.snapshotEvery === 0
+    const snapshotIsDue = this.wantsSnapshot?.(state.ingestMs) ?? (this.drains || state.boundaries % settings.snapshotEvery === 0)
     this.drains = false
     this.repairs = false
     return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, ...repair, epochs, fleet, snapshotIsDue }

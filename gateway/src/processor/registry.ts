@@ -55,10 +55,12 @@ export interface DeviceRow extends Registration {
   /** null: none yet. */
   readonly watermarkMs: number | null
   readonly idle: boolean
+  /** It said that it ends, and all that it has sampled has become known. */
+  readonly ended: boolean
 }
 
-export function rowOf({ deviceId, registration, seenMs, watermarkMs, idle }: Device): DeviceRow {
-  return { deviceId, ...registration, seenMs: finiteOrNull(seenMs), watermarkMs: finiteOrNull(watermarkMs), idle }
+export function rowOf({ deviceId, registration, seenMs, watermarkMs, idle, hasEnded }: Device): DeviceRow {
+  return { deviceId, ...registration, seenMs: finiteOrNull(seenMs), watermarkMs: finiteOrNull(watermarkMs), idle, ended: hasEnded }
 }
 
 function finiteOrNull(value: number): number | null {

@@ -86,6 +86,15 @@ export class RepairCatalog {
     return this.database.prepare(sql).all({ layer, profile, fromMs, throughMs, shard: job.shard, entry: job.entry }) as CatalogFile[]
   }
 
+  /** Whether a file of the archive has this path, or one that it no longer consists of and that is not deleted yet. */
+  isTaken(path: string): boolean {
+    return (
+      this.database
+        .prepare('SELECT 1 FROM files WHERE path = @path UNION ALL SELECT 1 FROM superseded WHERE path = @path')
+        .get({ path }) !== undefined
+    )
+  }
+
   /** The file that has this name in staging/ until it is in its place; undefined where the catalog records none. */
   fileStagedAs(name: string): CatalogFile | undefined {
     const sql = `SELECT ${FILE_COLUMNS} FROM files WHERE replace(path, '/', '__') = ?`

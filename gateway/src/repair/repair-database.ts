@@ -1,10 +1,10 @@
 /** A repair's DuckDB: one thread, bounded memory, what exceeds it is spilled. What it computes and writes is a function of its input. */
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import { quoteName, quoteText } from '../archive/parquet.js'
+import { sqlType } from '../archive/sql-values.js'
 import type { Plan } from '../processor/feature-plan.js'
 import { PROCESSOR_VERSION } from '../processor/feature-rows.js'
 import { FEATURE, featuresLayout } from '../processor/layouts.js'
-import type { ColumnType } from '../processor/rows.js'
 import { computedSql, readingsSql, TABLES } from './feature-sql.js'
 import type { Piece } from './pieces.js'
 
@@ -114,24 +114,6 @@ export class RepairDatabase {
 
   private async numbers(sql: string): Promise<number[][]> {
     return (await this.connection.runAndReadAll(sql)).getRows().map(row => row.map(Number))
-  }
-}
-
-function sqlType(type: ColumnType): string {
-  switch (type) {
-    case 'string':
-      return 'VARCHAR'
-    case 'bytes':
-      return 'BLOB'
-    case 'timestamp':
-      return 'TIMESTAMPTZ'
-    case 'double':
-    case 'bigint':
-    case 'integer':
-    case 'boolean':
-      return type.toUpperCase()
-    default:
-      return type satisfies never
   }
 }
 

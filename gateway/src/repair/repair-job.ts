@@ -157,13 +157,21 @@ class Repair {
     return scans.length === 0 ? null : scans.join(' UNION ALL BY NAME ')
   }
 
+  /** Another repair may have been made as of the same boundary: reprocessing orders one. */
+  private newPath(profile: string, hourMs: number): string {
+    const { shard, entry } = this.job
+    for (let part = 1; ; part++) {
+      const path = repairPath({ layer: 'curated', profile, hourMs }, { shard, entry, part })
+      if (!this.files.some(file => file.path === path) && !this.options.catalog.isTaken(path)) return path
+    }
+  }
+
   /** Moves the rows of `repaired` into files, one an hour. */
   private async writeFiles(plan: Plan): Promise<void> {
     const { shard, entry } = this.job
     const { name: profile } = plan.profile
     for (const { hourMs, rows } of await this.database.hours()) {
-      const part = this.files.filter(file => file.profile === profile && file.hourMs === hourMs).length + 1
-      const path = repairPath({ layer: 'curated', profile, hourMs }, { shard, entry, part })
+      const path = this.newPath(profile, hourMs)
       const staged = join(this.options.paths.staging, stagingName(path))
       await this.database.write(plan, hourMs, staged)
       const columns = columnsDigest(featuresLayout(plan).columns)

@@ -158,6 +158,41 @@ describe('an hour is complete', () => {
   })
 })
 
+describe('a device that has ended its stream', () => {
+  const ending = { device: 'pump-1', oldestHeldSeq: 3, highestSampledSeq: 2, endOfStreamSeq: 2 }
+
+  test('holds no hour back, however long it is silent', async () => {
+    const a = new ArchivedTimeline({ idleTimeoutMs: 600_000 })
+    a.send('pump-1', 1, ['12:10', '12:20'], 1)
+    a.send('pump-2', 1, ['12:20', '13:30'])
+    a.t.batch(ending)
+    a.t.tick(60_000)
+    await a.commit()
+    expect(a.hour(12)).toMatchObject({ state: 'complete', behind: 0, silent: 0 })
+    expect(a.marker(12)).toMatchObject({ rows: 3 })
+    a.t.tick(1_200_000, 1000)
+    await a.commit()
+    expect(a.hour(12)).toMatchObject({ state: 'complete', silent: 0 })
+    expect(a.t.device('pump-1')).toMatchObject({ ended: true })
+  })
+
+  test('but one that lacks a seq, and one that has gone on', async () => {
+    const a = new ArchivedTimeline()
+    a.send('pump-1', 1, ['12:10'], 1)
+    a.send('pump-2', 1, ['12:20', '13:30'])
+    a.t.batch(ending)
+    await a.commit()
+    expect(a.hour(12), 'its seq 2 is missing').toMatchObject({ state: 'open', behind: 0, unseen: [{ firstSeq: 2, lastSeq: 2 }] })
+    a.send('pump-1', 2, ['12:20'], 1)
+    await a.commit()
+    expect(a.hour(12)).toMatchObject({ state: 'complete' })
+    a.t.batch({ device: 'pump-1', epoch: 9, readings: [{ seq: 1, eventTimeMs: at('12:40') }] })
+    await a.commit()
+    expect(a.hour(12), 'under a new epoch').toMatchObject({ state: 'open', behind: 1, behindDevices: ['pump-1'] })
+    expect(a.marker(12)).toBeNull()
+  })
+})
+
 test('an hour is settled when only silent devices are behind, and their number is stated', async () => {
   const a = new ArchivedTimeline()
   a.send('pump-1', 1, ['12:10'])

@@ -121,7 +121,7 @@ const none = new Float64Array(0)
 export const NO_FLEET: Flush['fleet'] = {
   knownAtMs: NOON_MS,
   devices: [],
-  progress: { deviceIds: [], watermarksMs: none, seenMs: none, idle: new Uint8Array(0) },
+  progress: { deviceIds: [], watermarksMs: none, seenMs: none, idle: new Uint8Array(0), ended: new Uint8Array(0) },
   hours: {
     deviceIds: [],
     profiles: [],

@@ -17,7 +17,7 @@ const WRITER = `
     if (flush.lastEntry <= recovered.committedEntry) continue
     if (flush.snapshotIsDue) writeSnapshot(flush.lastEntry)
     await archive.write(flush)
-    if (flush.snapshotIsDue) await archive.recordSnapshot(flush.lastEntry)
+    if (flush.snapshotIsDue) await archive.recordSnapshot(flush.lastEntry, flush.fleet.knownAtMs)
   }
   await archive.close()
 

@@ -39,7 +39,7 @@ export interface TestArchive {
   readonly catalog: Catalog
   write(flush: Flush): Promise<void>
   /** Keeps a snapshot as of the entry, whose flush is written. */
-  takeSnapshot(entry: number): void
+  takeSnapshot(entry: number, ingestMs?: number): void
   pass(context?: Partial<PassContext>): Promise<PassResult>
   files(layer?: Layer): CatalogFile[]
 }
@@ -66,9 +66,9 @@ export function openArchive(dataDir: string): TestArchive {
     write: async flush => {
       await committer.write(flush)
     },
-    takeSnapshot: entry => {
+    takeSnapshot: (entry, ingestMs = EVENING_MS) => {
       writeParts(dataDir, entry, 'state')
-      committer.recordSnapshot(entry)
+      committer.recordSnapshot(entry, ingestMs)
     },
     pass: (context = {}) =>
       runPass({ paths, catalog, policy: POLICY, nowMs: () => EVENING_MS, signal: new AbortController().signal, ...context }),

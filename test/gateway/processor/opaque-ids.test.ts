@@ -117,16 +117,16 @@ describe('the store in SQLite', () => {
     other.close()
   })
 
-  test('purges an ID a day after it expired', () => {
+  test('purges an ID eight days after it expired', () => {
     const store = new SqliteEventIdStore(newPath())
     store.add('m', 'a', { entry: 1, place: 0 }, 0)
-    for (let hour = 0; hour <= 96; hour++) {
+    for (let hour = 0; hour <= 264; hour++) {
       store.add('m', `b${hour}`, { entry: 2 + hour, place: 0 }, hour * HOUR_MS)
       store.commit(hour * HOUR_MS)
     }
     expect(store.has('m', 'a', { entry: 999, place: 0 }, 0)).toBe(true)
-    store.add('m', 'c', { entry: 200, place: 0 }, 97 * HOUR_MS)
-    store.commit(97 * HOUR_MS)
+    store.add('m', 'c', { entry: 300, place: 0 }, 265 * HOUR_MS)
+    store.commit(265 * HOUR_MS)
     expect(store.has('m', 'a', { entry: 999, place: 0 }, 0)).toBe(false)
     store.close()
   })

@@ -24,7 +24,8 @@ describe('a device is known', () => {
       status: null,
       seenMs: null,
       watermarkMs: null,
-      idle: false
+      idle: false,
+      ended: false
     })
   })
 

@@ -8,6 +8,7 @@ import { Catalog } from '../../../gateway/src/archive/catalog.js'
 import { Committer } from '../../../gateway/src/archive/commit.js'
 import { dataPaths } from '../../../gateway/src/archive/paths.js'
 import { recoverArchive } from '../../../gateway/src/archive/recover.js'
+import { SnapshotWriter } from '../../../gateway/src/archive/snapshot-file.js'
 import { withViews } from '../../../gateway/src/archive/views.js'
 import { LOG_SCHEMA } from '../../../gateway/src/log/schema.js'
 import { encodeControl } from '../../../gateway/src/processor/control.js'
@@ -25,12 +26,15 @@ export function temporaryFolder(): string {
 
 /** The archive of a timeline: `commit` takes in what the timeline has written since. */
 export class TestArchive {
-  private readonly committed = { entries: 0, flushes: 0 }
+  private readonly committed
 
+  /** `entries` of the timeline's log are in the data folder already. */
   constructor(
     readonly dataDir: string,
-    private readonly timeline: Timeline
+    private readonly timeline: Timeline,
+    entries = 0
   ) {
+    this.committed = { entries, flushes: 0 }
     recoverArchive(dataDir, 0, () => {})
   }
 
@@ -47,7 +51,17 @@ export class TestArchive {
     const paths = dataPaths(this.dataDir)
     const catalog = Catalog.open(paths.catalog)
     const committer = new Committer(paths, catalog, { shard: 0, memoryMiB: 256 })
-    for (const flush of flushes.slice(this.committed.flushes)) await committer.write(flush)
+    this.timeline.finishSnapshot()
+    for (const [i, flush] of flushes.entries()) {
+      if (i < this.committed.flushes) continue
+      await committer.write(flush)
+      const parts = this.timeline.snapshots.get(i + 1)
+      if (parts === undefined) continue
+      const writer = new SnapshotWriter(paths.snapshots, flush.lastEntry)
+      for (const part of parts) writer.append(part)
+      writer.close()
+      committer.recordSnapshot(flush.lastEntry, flush.fleet.knownAtMs)
+    }
     committer.close()
     catalog.close()
     this.committed.entries = entries.length
