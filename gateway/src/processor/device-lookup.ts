@@ -32,20 +32,18 @@ export class DeviceLookup {
   /** Adds a device that is not in it yet. */
   add(device: Device): void {
     if (++this.count * 2 > this.slots.length) this.grow()
-    this.place(device)
+    this.place(device, hashOfText(device.deviceId))
   }
 
   private grow(): void {
-    const before = this.slots
+    const { slots: before, hashes } = this
     this.slots = new Array<Device | undefined>(before.length * 2).fill(undefined)
     this.hashes = new Int32Array(before.length * 2)
-    for (const device of before) if (device !== undefined) this.place(device)
+    for (const [slot, device] of before.entries()) if (device !== undefined) this.place(device, hashes[slot])
   }
 
-  private place(device: Device): void {
+  private place(device: Device, hash: number): void {
     const mask = this.slots.length - 1
-    const bytes = Uint8Array.from(device.deviceId, character => character.charCodeAt(0))
-    const hash = hashOf(bytes, 0, bytes.length)
     let slot = hash & mask
     while (this.slots[slot] !== undefined) slot = (slot + 1) & mask
     this.slots[slot] = device
@@ -63,5 +61,12 @@ export function asciiText(bytes: Uint8Array, start: number, end: number): string
 function hashOf(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0x811c9dc5
   for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193)
+  return hash ^ (hash >>> 15)
+}
+
+/** The same of an ID. */
+function hashOfText(deviceId: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < deviceId.length; i++) hash = Math.imul(hash ^ deviceId.charCodeAt(i), 0x01000193)
   return hash ^ (hash >>> 15)
 }
