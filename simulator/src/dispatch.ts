@@ -63,6 +63,8 @@ export class Dispatch {
   private readonly window: number
   /** Connections over which a device had to wait for its turn. */
   private readonly starved = new Set<number>()
+  /** Devices with a backlog that they may send. */
+  private readonly returning = new Set<number>()
 
   constructor(
     private readonly course: Course,
@@ -107,9 +109,30 @@ export class Dispatch {
     for (const j of this.devicesOver(connection)) this.pump(j)
   }
 
+  /**
+   * Publishes messages of backlogs for about `budgetMs`: each takes as long to make as hundreds of readings, and the live devices of this
+   * process must not wait for them.
+   */
+  sendBacklogs(budgetMs: number): void {
+    const untilMs = performance.now() + budgetMs
+    while (this.returning.size > 0 && performance.now() < untilMs) {
+      const [j] = this.returning
+      this.returning.delete(j)
+      const connection = this.connections[j % this.connections.length]
+      // Otherwise it comes again with its next PUBACK, or when it is connected.
+      if (connection.isWritable && connection.inFlight.length < this.window) this.publishBacklog(connection, j)
+      this.pump(j)
+    }
+  }
+
   /** Publishes what is due and fits into the window; says goodbye when there is nothing left. */
   pump(j: number): void {
     const connection = this.connections[j % this.connections.length]
+    if (this.steps[j] < this.backlogOf(j)) {
+      const mayPublish = this.course.returnedMs !== null && connection.isWritable && connection.inFlight.length < this.window
+      if (mayPublish) this.returning.add(j)
+      return
+    }
     const last = this.lastSeqOf(j)
     const due = this.course.isDraining && this.options.readingsPerMessage === 1 && this.options.format === 'batch' ? lastStep(last) : last
     while (this.steps[j] < due) {
@@ -148,10 +171,6 @@ export class Dispatch {
   private publishNext(connection: Connection<Sent>, j: number, last: number): boolean {
     const first = this.steps[j] + 1
     const backlog = this.backlogOf(j)
-    if (first <= backlog) {
-      this.publishRange(connection, j, first, Math.min(backlog, first + MESSAGE_READINGS_MAX - 1), last)
-      return true
-    }
     const { readingsPerMessage } = this.options
     if (readingsPerMessage === 1) return this.publishStep(connection, j, first, last)
     // The devices' messages are spread evenly over the time that one of them collects.
@@ -161,6 +180,12 @@ export class Dispatch {
     if (end > last && !this.course.isDraining) return false
     this.publishRange(connection, j, first, Math.min(end, last), last)
     return true
+  }
+
+  private publishBacklog(connection: Connection<Sent>, j: number): void {
+    const first = this.steps[j] + 1
+    const backlog = this.backlogOf(j)
+    if (first <= backlog) this.publishRange(connection, j, first, Math.min(backlog, first + MESSAGE_READINGS_MAX - 1), this.lastSeqOf(j))
   }
 
   private publishStep(connection: Connection<Sent>, j: number, step: number, last: number): boolean {
@@ -200,7 +225,9 @@ export class Dispatch {
   private publishRange(connection: Connection<Sent>, j: number, first: number, end: number, last: number): void {
     const device = this.deviceAt(j)
     const payload = historyBatch(this.course.plan, device, first, end, this.bufferState(connection, j, first, end, last))
-    const intendedMs = this.course.isDraining ? performance.now() : this.dueOf(j, end)
+    // What did not fill a message in the end leaves with it: it is not behind any time.
+    const isCutShort = this.course.isDraining && end === last && end > this.backlogOf(j)
+    const intendedMs = isCutShort ? performance.now() : this.dueOf(j, end)
     this.steps[j] = end
     countSent(this.counts, { kind: 'reading', seq: first, fault: 'none', payload })
     const sent = { kind: 'reading', device: j, seq: first, readings: end - first + 1, intendedMs } as const

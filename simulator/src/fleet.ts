@@ -14,7 +14,7 @@ import { type Course, Dispatch, type Sent } from './dispatch.js'
 import type { FleetOptions, FleetPhase } from './fleet-options.js'
 import { planOf } from './fleet-plan.js'
 import { Latency } from './latency.js'
-import { CONNECT_MS_MIN, CONNECT_PER_S, DRAIN_MS_MAX, KEEPALIVE_S, PROGRESS_MS, TICK_MS } from './limits.js'
+import { BACKLOG_MS_PER_TICK, CONNECT_MS_MIN, CONNECT_PER_S, DRAIN_MS_MAX, KEEPALIVE_S, PROGRESS_MS, TICK_MS } from './limits.js'
 import { devicesOf, dueMs, placeOf, type Share } from './schedule.js'
 import { type Counts, noCounts } from './tally.js'
 
@@ -161,6 +161,7 @@ export class Fleet implements ConnectionEvents<Sent> {
     this.dialer.advance(nowMs, this.dial)
     if (this.phase === 'connecting') this.readyWhenConnected(nowMs)
     if (this.phase === 'sampling') this.sample(nowMs)
+    this.dispatch.sendBacklogs(BACKLOG_MS_PER_TICK)
     if (this.phase === 'draining' && nowMs - this.stoppedMs > (this.options.drainMsMax ?? DRAIN_MS_MAX)) this.finish()
     if (this.phase === 'done') return
     this.watchSome(nowMs)

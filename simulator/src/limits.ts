@@ -80,6 +80,9 @@ export const DRAIN_MS_MAX = 60_000
 /** How often the fleet looks at the clock, in ms. A reading is sent at most this much behind its time, if the machine keeps up. */
 export const TICK_MS = 5
 
+/** Of each tick, how long a process makes messages of backlogs, in ms: live readings come first. */
+export const BACKLOG_MS_PER_TICK = 2
+
 /** How often progress is told, in ms. */
 export const PROGRESS_MS = 1000
 

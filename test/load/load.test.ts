@@ -1,18 +1,21 @@
 /** The load runner as a command: its small scenario, with a gateway that is killed on the way, and its errors. */
-import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { ROOT } from '../kit/processes.js'
+import { ROOT, run } from '../kit/processes.js'
 
-const load = (args: readonly string[]) => spawnSync(process.execPath, [join(ROOT, 'load/dist/load.js'), ...args], { encoding: 'utf8' })
+async function load(args: readonly string[]) {
+  const running = run(join(ROOT, 'load/dist/load.js'), args)
+  const status = await running.exit
+  return { status, stdout: running.stdout(), stderr: running.stderr() }
+}
 
-test('the small scenario finds everything that was sent in the archive, once, though the gateway was killed', () => {
+test('the small scenario finds everything that was sent in the archive, once, though the gateway was killed', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'tidemark-load-test-'))
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
   const [json, report] = [join(dir, 'out.json'), join(dir, 'out.html')]
-  const { status, stdout, stderr } = load(['small', '--json', json, '--report', report])
+  const { status, stdout, stderr } = await load(['small', '--json', json, '--report', report])
   expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: expect.stringContaining('ok: every reading is in the archive') })
   const result = JSON.parse(readFileSync(json, 'utf8'))
   expect(result).toMatchObject({ scenario: 'small', devices: 300, missing: 0, doubled: 0, different: 0, ok: true })
@@ -29,13 +32,13 @@ test('the small scenario finds everything that was sent in the archive, once, th
   expect(html).not.toMatch(/(src|href)="https?:/) // it works offline
 }, 180_000)
 
-test('what the person must correct is one line, and exit code 2', () => {
+test('what the person must correct is one line, and exit code 2', async () => {
   for (const [args, message] of [
     [['nonsense'], /^load: there is no scenario nonsense: give a file, or one of /],
     [['small', '--for', 'long'], /Write a number and ms, s, m, h or d/],
     [['small', '--json', '/nowhere/x.json'], /^load: cannot write in \/nowhere \(ENOENT\): correct --json/]
   ] as const) {
-    const { status, stderr } = load(args)
+    const { status, stderr } = await load(args)
     expect({ args, status }).toEqual({ args, status: 2 })
     expect(stderr).toMatch(message)
     expect(stderr).not.toMatch(/\n {4}at /)

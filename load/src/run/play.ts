@@ -165,10 +165,10 @@ class Fleets {
 }
 
 function stepOf(report: FleetReport, p99MsMax: number, cpuS: number): Step {
-  const { run, sampled, sampledMs, drainMs, readingsAcked, unacked, pubackMs } = report
+  const { run, sampledMs, readingsAcked, unacked, pubackMs } = report
   return {
     offered_per_s: Math.round((run.plan.devices * 1000) / run.plan.intervalMs),
-    acked_per_s: Math.round((1000 * sampled) / Math.max(1, sampledMs + drainMs)),
+    acked_per_s: Math.round((1000 * readingsAcked) / Math.max(1, sampledMs)),
     puback_ms: pubackMs,
     cpu_s_per_million: (cpuS * 1e6) / Math.max(1, readingsAcked),
     held: pubackMs.p99 < p99MsMax && unacked === 0
