@@ -128,15 +128,15 @@ function unionOf(shapes: readonly (readonly Column[])[]): Column[] {
   return [...columns.values()].sort((a, b) => Number(a.name === 'extra') - Number(b.name === 'extra'))
 }
 
-const TYPES: Readonly<Record<Column['type'], string>> = {
-  string: 'VARCHAR',
-  bytes: 'BLOB',
-  double: 'DOUBLE',
-  bigint: 'BIGINT',
-  integer: 'INTEGER',
-  boolean: 'BOOLEAN',
-  timestamp: 'TIMESTAMPTZ'
-}
+const TYPES: ReadonlyMap<Column['type'], string> = new Map([
+  ['string', 'VARCHAR'],
+  ['bytes', 'BLOB'],
+  ['double', 'DOUBLE'],
+  ['bigint', 'BIGINT'],
+  ['integer', 'INTEGER'],
+  ['boolean', 'BOOLEAN'],
+  ['timestamp', 'TIMESTAMPTZ']
+])
 
 function rowsOf(
   columns: readonly Column[],
@@ -144,7 +144,7 @@ function rowsOf(
   places: ReadonlyMap<CatalogFile, string>,
   where: string
 ): string {
-  const none = `SELECT ${columns.map(({ name, type }) => `NULL::${TYPES[type]} AS ${quoteName(name)}`).join(', ')} WHERE false`
+  const none = `SELECT ${columns.map(({ name, type }) => `NULL::${TYPES.get(type)} AS ${quoteName(name)}`).join(', ')} WHERE false`
   const scans = groupBy(files, file => file.columns).map(shape => {
     return `SELECT * FROM read_parquet([${shape.map(file => quoteText(places.get(file) ?? '')).join(', ')}], hive_partitioning = false)`
   })
