@@ -20,8 +20,10 @@ function agentOf(dir: string, device: string, url: string, buffer: object) {
   return { path, start: () => run(CLI.agent, ['start', '--config', config]), status: () => statusOf(config) }
 }
 
+/** Nothing where the agent has not made its buffer yet. */
 async function statusOf(config: string): Promise<Record<string, number>> {
-  return JSON.parse((await runToEnd(CLI.agent, ['status', '--config', config, '--json'])).stdout)
+  const { stdout } = await runToEnd(CLI.agent, ['status', '--config', config, '--json'])
+  return stdout === '' ? {} : JSON.parse(stdout)
 }
 
 test('a thinned, a killed and a damaged buffer: sampled = archived + quarantined + shed + buffered, and nothing is missing', async () => {

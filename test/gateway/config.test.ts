@@ -21,7 +21,7 @@ test('a gateway has one front, in its own process, unless it is told otherwise',
   const file = join(tempDir(), 'gateway.yaml')
   writeFileSync(file, 'front: { processes: auto, connections_expected: 100000, light_sessions: false }\n')
   const { front } = loadConfig(undefined, {})
-  expect(front).toEqual({ processes: 1, connectionsExpected: 10_000, connectionsMax: 18_000, lightSessions: true })
+  expect(front).toEqual({ processes: 1, connectionsExpected: 10_000, connectionsMax: 18_000, lightSessions: true, relays: [] })
   expect(loadConfig(file, {}).front).toEqual({ ...front, processes: 'auto', connectionsExpected: 100_000, lightSessions: false })
 })
 

@@ -59,10 +59,11 @@ async function run(config: Config): Promise<void> {
     logger.warn({ clockFile }, 'ingest times come from TIDEMARK_CLOCK_FILE, not from the clock: this is for played histories only')
   const gateway = await startGateway(config, logger)
   const listening = { mqtt: `${config.mqtt.host}:${gateway.mqttPort}`, http: `${config.http.host}:${gateway.httpPort}` }
+  // Before it says that it is ready: whoever reads that may end it at once.
   const signal = new Promise<string>(resolve => {
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => resolve(name))
   })
-  logger.info({ ...listening, dataDir: config.dataDir, pid: process.pid }, 'ready') // whoever reads it may end it
+  logger.info({ ...listening, dataDir: config.dataDir, pid: process.pid }, 'ready')
   const ended = await Promise.race([signal, gateway.failed])
   if (ended instanceof Error) {
     logger.fatal({ error: ended.message }, 'the gateway cannot go on; what was acked is in the log')
