@@ -19,19 +19,26 @@ interface Publisher {
   end(): Promise<void>
 }
 
-/** A device that publishes one reading behind the other, also through lost connections: only what was acked counts. */
+const IN_FLIGHT = 8
+
+function readingOf(event_id: string): string {
+  return JSON.stringify({ event_id, event_time: Date.now(), profile: 'rotating-machine', temperature: 20, vibration: 1 })
+}
+
+/** A device that publishes readings, some at a time, also through lost connections: only what was acked counts. */
 function publisher(url: string, device: string): Publisher {
   const acked: string[] = []
   let isOver = false
   let client: MqttClient | null = null
   const running = (async () => {
-    for (let i = 0; !isOver; i++) {
-      const event_id = `${device}-${i}`
-      const reading = { event_id, event_time: Date.now(), profile: 'rotating-machine', temperature: 20, vibration: 1 }
+    for (let i = 0; !isOver; i += IN_FLIGHT) {
       try {
-        client ??= await connect(url, device)
-        await publish(client, `tm/1/${device}/json`, JSON.stringify(reading))
-        acked.push(event_id)
+        const open: MqttClient = client ?? (await connect(url, device))
+        client = open
+        const ids = Array.from({ length: IN_FLIGHT }, (_, k) => `${device}-${i + k}`)
+        const sent = ids.map(id => publish(open, `tm/1/${device}/json`, readingOf(id)).then(() => acked.push(id)))
+        const lost = (await Promise.allSettled(sent)).some(({ status }) => status === 'rejected')
+        if (lost) throw new Error('closed')
       } catch {
         client?.end(true)
         client = null
@@ -55,13 +62,17 @@ function publisher(url: string, device: string): Publisher {
 async function connect(url: string, clientId: string): Promise<MqttClient> {
   const client = await mqtt.connectAsync(url, { clientId, reconnectPeriod: 0, connectTimeout: 2000 })
   client.on('error', () => {})
+  client.setMaxListeners(4 * IN_FLIGHT)
   return client
 }
 
 function publish(client: MqttClient, topic: string, payload: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = () => reject(new Error('closed'))
-    if (!client.connected) fail()
+    if (!client.connected) {
+      fail()
+      return
+    }
     client.once('close', fail)
     client.publish(topic, payload, { qos: 1 }, error => {
       client.off('close', fail)
@@ -77,12 +88,12 @@ test('fronts are killed under load, again and again: what was acked is archived'
   const ackedNow = () => publishers.reduce((sum, { acked }) => sum + acked.length, 0)
   for (let kill = 1; kill <= 4; kill++) {
     const before = ackedNow()
-    await until('some readings more', () => ackedNow() > before + 200)
+    await until('some readings more', () => ackedNow() > before + 500)
     process.kill(frontPid(gateway, (kill % 2) + 1), 'SIGKILL')
     await until('the front to be there again', async () => (await gateway.metric('tidemark_front_restarts_total')) === kill)
   }
   const before = ackedNow()
-  await until('some readings more', () => ackedNow() > before + 200)
+  await until('some readings more', () => ackedNow() > before + 500)
   await Promise.all(publishers.map(each => each.end()))
   expect(await gateway.stop()).toBe(0)
   const archived = (await query(gateway.dataDir, 'SELECT event_id FROM readings')).map(row => String(row.event_id))
