@@ -37,14 +37,14 @@ function wasSampledBefore(other: Row, late: Row, isBridged: boolean): boolean {
   return isBridged || other.serial === undefined || number(other, 'serial') < number(late, 'serial')
 }
 
-/** Whether some reading stood above a gap for so long that the heuristic took over. */
+/** Whether some reading stood above a gap for so long that the heuristic took over: seqs below it came later, or never did (shed). */
 function stoodAboveGap(rows: readonly Row[], late: Row, gapTimeoutMs: number): boolean {
   return rows.some(opener => {
     const overMs = number(opener, 'ingest_time') + gapTimeoutMs
     if (overMs > number(late, 'ingest_time')) return false
-    const isGap = (gap: Row) =>
-      gap.epoch === opener.epoch && number(gap, 'seq') < number(opener, 'seq') && number(gap, 'ingest_time') >= overMs
-    return rows.some(isGap)
+    const below = rows.filter(row => row.epoch === opener.epoch && number(row, 'seq') < number(opener, 'seq'))
+    const inTime = new Set(below.filter(row => number(row, 'ingest_time') < overMs).map(row => number(row, 'seq')))
+    return inTime.size < number(opener, 'seq') - 1
   })
 }
 
