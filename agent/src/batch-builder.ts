@@ -96,7 +96,8 @@ export class BatchBuilder {
       seqs: positions.map(position => position - facts.base),
       eventTimesMs: readings.eventTimesMs,
       columns: readings.columns,
-      tombstones: tombstones.carried
+      tombstones: tombstones.carried,
+      ...(readings.clock === undefined ? {} : { clock: readings.clock })
     })
     return built({ after, last: positions[count - 1], count }, payload, facts, tombstones)
   }

@@ -9,6 +9,7 @@ import mqtt, { type MqttClient } from 'mqtt'
 import { withoutSecrets } from './config.js'
 import { crashPointAfterWrites } from './crash-point.js'
 import { CONNECT_MS_MAX, FAREWELL_MS_MAX, KEEP_ALIVE_S } from './limits.js'
+import { monotonicMs } from './monotonic.js'
 
 export interface ConnectionOptions {
   readonly url: string
@@ -17,6 +18,15 @@ export interface ConnectionOptions {
   readonly epoch: () => number
   readonly agentVersion: string
   readonly profiles: readonly Profile[]
+  /** Told when the gateway is there, and what its clock says. */
+  readonly clock: GatewayClockListener
+}
+
+/** All times are monotonic ms, but for `timeMs`: the gateway's, Unix ms. */
+export interface GatewayClockListener {
+  connected(): void
+  disconnected(): void
+  heard(timeMs: number, askedMs: number, receivedMs: number): void
 }
 
 export interface ConnectionEvents {
@@ -33,6 +43,8 @@ export class MqttConnection {
   private isClosed = false
   /** Message IDs of batches without PUBACK: mqtt.js does not say DISCONNECT while it has some. */
   private readonly unacked = new Set<number>()
+  /** When the last birth was sent, which the gateway answers with its time; monotonic ms. */
+  private bornMs = 0
 
   constructor(
     private readonly options: ConnectionOptions,
@@ -57,16 +69,19 @@ export class MqttConnection {
     this.client.on('connect', () => {
       this.client.subscribe(topicOf(deviceId, 'ack'), { qos: 1 }, ignore)
       this.announce()
+      options.clock.connected()
       events.connected()
     })
     this.client.on('message', (topic, payload) => {
       const ack = topic === topicOf(deviceId, 'ack') ? decodeAck(payload) : null
+      if (ack?.time_ms !== undefined) options.clock.heard(ack.time_ms, this.bornMs, monotonicMs())
       if (ack !== null) events.told(ack)
     })
     this.client.on('close', () => {
       if (this.isClosed) return
       this.isClosed = true
       this.client.end(true)
+      options.clock.disconnected()
       events.closed(this.error ?? 'the gateway closed the connection')
     })
   }
@@ -92,6 +107,7 @@ export class MqttConnection {
       agent: agentVersion,
       profiles: profiles.map(profile => ({ name: profile.name, version: profile.version, digest: profileDigest(profile) }))
     }
+    this.bornMs = monotonicMs()
     this.client.publish(topicOf(deviceId, 'status'), JSON.stringify(birth), { qos: 1, retain: true }, ignore)
   }
 

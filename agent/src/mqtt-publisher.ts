@@ -15,6 +15,7 @@ import { type Flight, InFlightWindow } from './core/in-flight.js'
 import { RefusalTracker } from './core/refusal.js'
 import { crashPoint } from './crash-point.js'
 import { APPEND_RETRY_MS_MAX, APPEND_RETRY_PAUSE_MS, PUBACK_WAIT_MS_MAX, STOP_DRAIN_MS_MAX } from './limits.js'
+import type { GatewayClockListener } from './mqtt-connection.js'
 import { MqttLink } from './mqtt-link.js'
 import type { SqliteBuffer } from './sqlite-buffer.js'
 import type { CarriedTombstone } from './tombstone-store.js'
@@ -38,6 +39,7 @@ export interface PublisherOptions {
   readonly agentVersion: string
   /** In [0, 1). */
   readonly random: () => number
+  readonly clock: GatewayClockListener
   /** Readings were deleted: there is room in the buffer. */
   readonly freed: () => void
   /** The agent cannot go on. */
@@ -64,14 +66,21 @@ export class MqttPublisher {
   private streamEnded: (() => void) | null = null
 
   constructor(private readonly options: PublisherOptions) {
-    const { buffer, config, agentVersion, log, random } = options
+    const { buffer, config, agentVersion, clock, log, random } = options
     const { publish, profile } = config
     this.window = new InFlightWindow(publish.inFlightMax)
     this.builder = new BatchBuilder(buffer, profile, publish.batchReadingsMax, publish.batchBytesMax)
     this.taken = buffer.state.settledPosition
     this.link = new MqttLink(
       {
-        connection: { url: config.gatewayUrl, deviceId: config.deviceId, epoch: () => buffer.epoch, agentVersion, profiles: [profile] },
+        connection: {
+          url: config.gatewayUrl,
+          deviceId: config.deviceId,
+          epoch: () => buffer.epoch,
+          agentVersion,
+          profiles: [profile],
+          clock
+        },
         backoff: publish.backoff,
         log,
         random
@@ -294,6 +303,7 @@ export class MqttPublisher {
   }
 
   private told(ack: Ack): void {
+    if (ack.epoch_spent === undefined) return
     try {
       if (!this.options.buffer.replaceSpentEpoch(ack.epoch_spent)) return
     } catch (error) {

@@ -8,13 +8,15 @@
  * - Memory changes after the commit: a commit that fails leaves file and memory as they were.
  * It neither talks to a gateway nor reads a clock.
  */
-import { epochFromBytes, type Profile, type Value } from '@tidemark/protocol'
+import { type ClockQuality, epochFromBytes, type Profile, type Value } from '@tidemark/protocol'
 import { BufferWriteError } from './buffer-error.js'
 import { openBufferFile } from './buffer-file.js'
 import { type BufferState, type BufferStatements, type ChunkRow, prepareStatements, SELECT_EPOCHS, SELECT_STATE } from './buffer-schema.js'
 import { joinReadings, type PlacedReading, packChunks, type ReadingColumns, sliceReadings, unpackChunk } from './chunk.js'
+import { type ClockRange, ClockRanges } from './clock-ranges.js'
 import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from './core/epochs.js'
 import type { Span } from './core/in-flight.js'
+import type { HeldSpan, Rebased } from './core/rebase.js'
 import { CHUNK_OVERHEAD_BYTES, PUBLISH_AHEAD_READINGS } from './limits.js'
 import { ProfileStore } from './profile-store.js'
 import { UNREADABLE } from './sources/source.js'
@@ -64,6 +66,7 @@ export interface BufferOptions {
 
 export class SqliteBuffer {
   readonly path: string
+  readonly clocks: ClockRanges
   private readonly database: Database
   private readonly sql: BufferStatements
   private readonly tombstones: TombstoneStore
@@ -78,6 +81,7 @@ export class SqliteBuffer {
     this.sql = prepareStatements(this.database)
     this.tombstones = new TombstoneStore(this.database)
     this.profiles = new ProfileStore(this.database)
+    this.clocks = new ClockRanges(this.database)
     this.current = this.database.prepare<[], BufferState>(SELECT_STATE).get()!
     this.epochs = this.database.prepare<[], EpochRange>(SELECT_EPOCHS).all()
     if (this.current.machineId !== options.machineId && options.machineId !== '') {
@@ -131,11 +135,44 @@ export class SqliteBuffer {
     return nextPosition - 1
   }
 
-  /** Up to `readingsMax` readings behind a position, of one epoch and one profile; null where there is none. */
+  /** The times of the next readings come from this clock. */
+  beginClock(clock: Omit<ClockRange, 'firstPosition'>): void {
+    const { nextPosition, settledPosition } = this.current
+    const { write, done } = this.clocks.begin({ ...clock, firstPosition: nextPosition }, settledPosition)
+    this.commit({}, write)
+    done()
+  }
+
+  /** The readings that wait for the clock to be set, by boots. */
+  heldSpans(): HeldSpan[] {
+    return this.clocks.held.map(({ firstPosition, bootId, offsetMs }) => {
+      const end = this.clocks.endOf(firstPosition)
+      const [firstRow, lastRow] = [this.chunkBehind(firstPosition - 1), this.sql.chunkAt.get(Math.min(end, this.current.nextPosition))]
+      const first = firstRow === undefined || firstRow.firstPosition > end ? null : this.unpack(firstRow)
+      const last = lastRow === undefined || lastRow.firstPosition < firstPosition ? null : this.unpack(lastRow)
+      const firstMonotonicMs = first?.eventTimesMs[0] ?? 0
+      return {
+        firstPosition,
+        bootId,
+        wallOffsetMs: offsetMs,
+        firstMonotonicMs,
+        lastMonotonicMs: last?.eventTimesMs.at(-1) ?? firstMonotonicMs
+      }
+    })
+  }
+
+  /** Held readings get their event times and may be published. `eventTimeMs`: of the last of them. */
+  rebase(rebased: readonly Rebased[], quality: ClockQuality, eventTimeMs: number): void {
+    const { write, done } = this.clocks.rebase(rebased, quality)
+    this.commit({ eventTimeMs }, write)
+    done()
+  }
+
+  /** Up to `readingsMax` readings behind a position, of one epoch, profile and clock; null where there is none that may be published. */
   readAfter(position: number, readingsMax: number, lastPosition = Number.POSITIVE_INFINITY): ReadResult | null {
     const parts: ReadingColumns[] = []
     let at = position
-    let end = lastPosition
+    let end = Math.min(lastPosition, this.clocks.lastReadable)
     for (let wanted = readingsMax; wanted > 0 && at < end; ) {
       const row = this.chunkBehind(at)
       if (row === undefined || row.firstPosition > end) break
@@ -146,9 +183,12 @@ export class SqliteBuffer {
       }
       if (parts.length > 0 && parts[0].profile !== readings.profile) break
       const from = indexBehind(readings.positions, at)
-      if (parts.length === 0) end = Math.min(end, endOfEpoch(this.epochs, epochIndexAt(this.epochs, readings.positions[from])))
+      if (parts.length === 0) {
+        const first = readings.positions[from]
+        end = Math.min(end, endOfEpoch(this.epochs, epochIndexAt(this.epochs, first)), this.clocks.endOf(first))
+      }
       const to = Math.min(from + wanted, indexBehind(readings.positions, end))
-      if (to > from) parts.push(sliceReadings(readings, from, to))
+      if (to > from) parts.push(this.clocks.apply(sliceReadings(readings, from, to)))
       wanted -= to - from
       at = row.lastPosition
     }

@@ -18,11 +18,15 @@ export const statusSchema = z.discriminatedUnion('state', [
 
 export type Status = z.output<typeof statusSchema>
 
-/** What the gateway tells a device on its ack topic. */
-export const ackSchema = z.object({
-  /** This epoch's seqs collide with others seen before: take a new one. */
-  epoch_spent: z.int().min(1)
-})
+/** What the gateway tells a device on its ack topic; at least one of these. */
+export const ackSchema = z
+  .object({
+    /** This epoch's seqs collide with others seen before: take a new one. */
+    epoch_spent: z.int().min(1).optional(),
+    /** The gateway's time when it answers a birth, Unix ms: a device without a clock of its own can go by it. */
+    time_ms: z.int().min(0).optional()
+  })
+  .refine(ack => ack.epoch_spent !== undefined || ack.time_ms !== undefined)
 
 export type Ack = z.output<typeof ackSchema>
 

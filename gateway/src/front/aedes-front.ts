@@ -5,7 +5,7 @@
  * log, and "acked" means "in the log". What cannot be decoded is logged too: refusing it would make the device resend it for ever.
  */
 import { createServer, type Server, type Socket } from 'node:net'
-import { decodeStatus, isDeviceId, PAYLOAD_BYTES_MAX, topicOf } from '@tidemark/protocol'
+import { type Ack, decodeStatus, isDeviceId, PAYLOAD_BYTES_MAX, type Status, topicOf } from '@tidemark/protocol'
 import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes'
 import type { Logger } from 'pino'
 import type { FrameLog } from '../log/frame-log.js'
@@ -150,9 +150,13 @@ export class AedesFront {
       return
     }
     if (admission.kind !== 'status') packet.retain = false
-    else if (!this.noteSession(client.id, payload)) {
-      done(new Error('the death of an earlier session'))
-      return
+    else {
+      const status = decodeStatus(payload)
+      if (!this.noteSession(client.id, status)) {
+        done(new Error('the death of an earlier session'))
+        return
+      }
+      if (status?.state === 'online') this.tell(client.id, { time_ms: Date.now() } satisfies Ack)
     }
     this.append(client, admission.kind, payload, done)
   }
@@ -177,8 +181,7 @@ export class AedesFront {
   }
 
   /** Remembers the session of a birth. False for the death of a session that is not the last one: it must not bury the birth. */
-  private noteSession(deviceId: string, payload: Uint8Array): boolean {
-    const status = decodeStatus(payload)
+  private noteSession(deviceId: string, status: Status | null): boolean {
     if (status === null) return true // logged as it is
     if (status.state === 'offline') {
       const current = this.sessions.get(deviceId)
