@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command line: arguments, signals, exit codes. 0: done. 1: could not go on. 2: something to correct first. */
+import './small-heap.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { BufferOpenError } from './buffer-error.js'

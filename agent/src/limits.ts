@@ -128,3 +128,6 @@ export const LIVE_BYTES_MAX = 1024 * 1024
 
 /** How long `status` waits for a running agent, in ms. */
 export const LIVE_WAIT_MS = 2000
+
+/** A backlog at start from which on speed counts more than memory, in readings: a few hours at one a second. */
+export const LARGE_BACKLOG_READINGS = 10_000

@@ -5,11 +5,11 @@
  */
 import { randomBytes } from 'node:crypto'
 import { type Ack, decodeAck, type Profile, profileDigest, type Status, topicOf } from '@tidemark/protocol'
-import mqtt, { type MqttClient } from 'mqtt'
 import { withoutSecrets } from './config.js'
 import { crashPointAfterWrites } from './crash-point.js'
 import { CONNECT_MS_MAX, FAREWELL_MS_MAX, KEEP_ALIVE_S } from './limits.js'
 import { monotonicMs } from './monotonic.js'
+import mqtt, { type MqttClient } from './mqtt-client.js'
 
 export interface ConnectionOptions {
   readonly url: string

@@ -9,10 +9,12 @@ import { readBootId } from './boot-id.js'
 import { type Config, withoutSecrets } from './config.js'
 import { ConfigError } from './config-error.js'
 import { askKernelClock } from './kernel-clock.js'
+import { LARGE_BACKLOG_READINGS } from './limits.js'
 import { type LiveReport, LiveSocket, liveSocketPath } from './live-socket.js'
 import { monotonicMs } from './monotonic.js'
 import { MqttPublisher } from './mqtt-publisher.js'
 import { Sampler } from './sampler.js'
+import { letHeapGrow } from './small-heap.js'
 import { LiveSources } from './sources/live-sources.js'
 import { openSource } from './sources/open-source.js'
 import type { Source } from './sources/source.js'
@@ -74,6 +76,7 @@ export class RunningAgent {
   async run(): Promise<void> {
     const { log } = this.options
     const { epoch, state } = this.buffer
+    if (!this.source.live || state.held > LARGE_BACKLOG_READINGS) letHeapGrow()
     log.info({ epoch, buffered: state.held, gateway: withoutSecrets(this.config.gatewayUrl) }, 'agent started')
     await this.live
       .listen()
