@@ -2,14 +2,15 @@ import { join } from 'node:path'
 import type { ClockQuality } from '@tidemark/protocol'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { AgentClock } from '../../agent/src/agent-clock.js'
-import type { SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
+import { salvageBuffer } from '../../agent/src/buffer-salvage.js'
+import type { BufferOptions, SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
 import { openBuffer, profileOf, silent, temporaryFolder, until } from './kit.js'
 
 const NOW = Date.UTC(2026, 10, 24, 13)
 const PROFILE = profileOf('n')
 
 /** A machine whose clocks and kernel do as they are told, with an agent that may live and die on it. */
-async function playMachine() {
+async function playMachine(changes: Partial<BufferOptions> = {}) {
   const path = join(await temporaryFolder(), 'b.sqlite')
   const machine = { bootId: 'boot 1', monotonicMs: 0, wallMs: 60_000, kernel: 'unknown' as 'synced' | 'unsynced' | 'unknown' }
   let n = 0
@@ -18,7 +19,7 @@ async function playMachine() {
   let rebased = 0
   const agent = {
     async start() {
-      buffer = openBuffer(path)
+      buffer = openBuffer(path, changes)
       clock = new AgentClock({
         buffer,
         log: silent,
@@ -191,6 +192,53 @@ describe('a machine that boots in 1970', () => {
     expect(times).toEqual([NOW + 5000, NOW + 5000, expect.any(Number)])
     expect(times[2]).toBeGreaterThanOrEqual(NOW + 5000)
   })
+})
+
+describe('with durability spill', () => {
+  const SPILL = { isLive: true, reserveReadings: 100 }
+
+  test('readings are held in memory, and rebased there', async () => {
+    const { machine, agent, pass } = await playMachine(SPILL)
+    agent.sample()
+    pass(60_000)
+    agent.sample()
+    expect(agent.buffer.inMemory).toBe(2)
+    expect(agent.readable()).toEqual([])
+    machine.wallMs = NOW
+    agent.sample()
+    expect(agent.buffer.inMemory).toBe(3)
+    expect(agent.readable().map(([, eventTimeMs]) => eventTimeMs)).toEqual([NOW - 60_000, NOW, NOW])
+  })
+
+  test('those that were written are held over the end of the agent with those that are in memory', async () => {
+    const { machine, agent, pass } = await playMachine(SPILL)
+    agent.sample()
+    pass(1000)
+    agent.stop()
+    await agent.start()
+    agent.sample()
+    pass(2000)
+    expect(agent.buffer.inMemory).toBe(1)
+    machine.wallMs = NOW
+    agent.sample()
+    agent.buffer.keepUp(0)
+    expect(agent.buffer.inMemory).toBe(0)
+    expect(agent.readable().map(([, eventTimeMs]) => eventTimeMs)).toEqual([NOW - 3000, NOW - 2000, NOW])
+  })
+})
+
+test('a salvaged buffer knows on which of its readings are held', async () => {
+  const { machine, agent, pass } = await playMachine()
+  agent.sample()
+  pass(5000)
+  agent.stop()
+  const { path } = agent.buffer
+  salvageBuffer({ path, deviceId: 'pump-7', machineId: '', profile: PROFILE, randomBytes: () => Buffer.alloc(7, 9) })
+  await agent.start()
+  expect(agent.readable()).toEqual([])
+  machine.wallMs = NOW
+  agent.sample()
+  expect(agent.readable().map(([, eventTimeMs]) => eventTimeMs)).toEqual([NOW - 5000, NOW])
 })
 
 describe('a machine whose clock nobody has set yet, though it looks right', () => {
