@@ -29,8 +29,6 @@ import { PUBLISH_AHEAD_READINGS } from './limits.js'
 import { placed, type Sampled, stateAfter } from './sampled.js'
 import type { CarriedTombstone, DueTombstones } from './tombstone-store.js'
 
-export type { BatchFacts } from './buffer-ledger.js'
-export type { ReadResult } from './buffer-store.js'
 export type { Sampled, SampledEntry } from './sampled.js'
 
 export interface BufferOptions extends Pick<BufferConfig, 'bytesMax' | 'whenFull' | 'ringBytesMax'> {
