@@ -22,7 +22,7 @@ export interface BuiltBatch {
 
 /** What batches are made from. */
 export interface BatchSource {
-  /** Up to `readingsMax` readings behind a position, of one epoch and one profile; null where there is none. */
+  /** Up to `readingsMax` readings behind a position, of one epoch, profile and clock; null where there is none. */
   readAfter(position: number, readingsMax: number, lastPosition?: number): ReadResult | null
   /** What a header says of the buffer; for the epoch of a position, or the current one. */
   facts(position?: number): BatchFacts
@@ -112,7 +112,8 @@ export class BatchBuilder {
       seqs: positions.map(position => position - facts.base),
       eventTimesMs: readings.eventTimesMs,
       columns: readings.columns,
-      tombstones: tombstones.carried
+      tombstones: tombstones.carried,
+      ...(readings.clock === undefined ? {} : { clock: readings.clock })
     })
     return built({ after, last: positions[count - 1], count }, payload, facts, tombstones)
   }

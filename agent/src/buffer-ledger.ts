@@ -2,12 +2,13 @@
  * What is true of the buffer now, and what of that is on disk. The one place that commits.
  *
  * - In memory, ahead of the file, are: the tail of readings that are not written yet, what was shed and is not declared on disk yet,
- *   epochs that are not written yet, and facts that are not worth a commit.
+ *   epochs and clock ranges that are not written yet, and facts that are not worth a commit.
  * - A commit that fails changes neither the file nor what is true.
  * - What may be published is on disk, or has its seq in a range that is reserved on disk.
  */
 import type { BufferState } from './buffer-schema.js'
 import type { BufferStore, ReadResult } from './buffer-store.js'
+import { ClockRanges } from './clock-ranges.js'
 import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from './core/epochs.js'
 import { MemoryTail, type TailReading } from './memory-tail.js'
 import type { DueTombstones } from './tombstone-store.js'
@@ -38,6 +39,7 @@ export interface Commit {
   readonly readings?: readonly TailReading[]
   readonly shed?: readonly ShedPositions[]
   readonly epochs?: readonly EpochRange[]
+  readonly clocks?: ClockRanges
   /** Readings of the tail up to here are no longer held. */
   readonly dropTailThrough?: number
   /** Runs in the commit; returns what else is true. */
@@ -49,6 +51,8 @@ export class BufferLedger {
   private current: BufferState
   private currentEpochs: readonly EpochRange[]
   private epochsAreWritten = true
+  private currentClocks: ClockRanges
+  private clocksAreWritten = true
   private undeclared: readonly ShedPositions[] = []
   /** The next position as the file has it. */
   private storedNext: number
@@ -61,6 +65,7 @@ export class BufferLedger {
   ) {
     this.current = store.readState()
     this.currentEpochs = store.readEpochs()
+    this.currentClocks = new ClockRanges(store.readClocks())
     this.storedNext = this.current.nextPosition
   }
 
@@ -70,6 +75,10 @@ export class BufferLedger {
 
   get epochs(): readonly EpochRange[] {
     return this.currentEpochs
+  }
+
+  get clocks(): ClockRanges {
+    return this.currentClocks
   }
 
   /** Whether something was shed that is not declared on disk yet. */
@@ -104,12 +113,19 @@ export class BufferLedger {
     this.epochsAreWritten = false
   }
 
-  commit({ change = {}, flush, readings = [], shed = [], epochs, dropTailThrough = 0, work = () => ({}) }: Commit): void {
+  /** Takes clock ranges that are written with the next commit. */
+  noteClocks(clocks: ClockRanges): void {
+    this.currentClocks = clocks
+    this.clocksAreWritten = false
+  }
+
+  commit({ change = {}, flush, readings = [], shed = [], epochs, clocks, dropTailThrough = 0, work = () => ({}) }: Commit): void {
     const { store, reserveReadings } = this
     const inTail = this.tail.all().filter(({ position }) => position > dropTailThrough)
     const written = [...(flush ? inTail : []), ...readings]
     const left = flush ? [] : inTail
     const allEpochs = epochs ?? this.currentEpochs
+    const allClocks = clocks ?? this.currentClocks
     const nextPosition = change.nextPosition ?? this.current.nextPosition
     const storedNext = left[0]?.position ?? nextPosition
     let next: BufferState = { ...this.current, ...change, reservedPosition: this.reserveThrough(nextPosition, reserveReadings, change) }
@@ -128,13 +144,16 @@ export class BufferLedger {
           reservedPosition: reserveReadings > 0 ? next.reservedPosition : storedNext - 1
         }
       },
-      this.epochsAreWritten && epochs === undefined ? null : allEpochs
+      this.epochsAreWritten && epochs === undefined ? null : allEpochs,
+      this.clocksAreWritten && clocks === undefined ? null : allClocks.all
     )
     if (flush) this.tail.clear()
     else this.tail.dropThrough(dropTailThrough)
     this.current = next
     this.currentEpochs = allEpochs
     this.epochsAreWritten = true
+    this.currentClocks = allClocks
+    this.clocksAreWritten = true
     this.undeclared = []
     this.storedNext = storedNext
   }
@@ -147,13 +166,15 @@ export class BufferLedger {
   }
 
   readAfter(position: number, readingsMax: number, lastPosition: number): ReadResult | null {
-    const last = Math.min(lastPosition, this.publishableThrough)
-    const stored = this.store.readAfter(position, readingsMax, last, this.currentEpochs)
-    if (stored !== null) return stored
+    const { currentEpochs: epochs, currentClocks: clocks } = this
+    const last = Math.min(lastPosition, this.publishableThrough, clocks.lastReadable)
+    const endFrom = (first: number) => Math.min(endOfEpoch(epochs, epochIndexAt(epochs, first)), clocks.endOf(first))
+    const stored = this.store.readAfter(position, readingsMax, last, endFrom)
+    if (stored !== null) return stored.kind === 'readings' ? { kind: 'readings', readings: clocks.apply(stored.readings) } : stored
     const next = this.tail.readAfter(position, 1, last)
     if (next === null) return null
-    const end = Math.min(last, endOfEpoch(this.currentEpochs, epochIndexAt(this.currentEpochs, next.positions[0])))
-    return { kind: 'readings', readings: this.tail.readAfter(position, readingsMax, end)! }
+    const end = Math.min(last, endFrom(next.positions[0]))
+    return { kind: 'readings', readings: clocks.apply(this.tail.readAfter(position, readingsMax, end)!) }
   }
 
   facts(position?: number): BatchFacts {

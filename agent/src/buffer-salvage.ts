@@ -3,16 +3,26 @@
  * read is declared as shed (`damaged`), as far as it is known to have existed; new readings get a new epoch.
  *
  * Nothing is guessed: a chunk counts only if its bytes are those that were written (CRC), and a reading whose epoch is not known is
- * not kept, since under another event ID it could be archived twice.
+ * not kept, since under another event ID it could be archived twice. Nor is one whose time is not known to be an event time.
  */
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { epochFromBytes, type Profile, profileDigest } from '@tidemark/protocol'
 import { type BufferFileOptions, openBufferFile } from './buffer-file.js'
 import { type Marked, markPath, readMark } from './buffer-mark.js'
-import { type BufferState, type ChunkRow, insertChunk, REPLACE_STATE, SELECT_STATE, type TombstoneRow } from './buffer-schema.js'
+import {
+  type BufferState,
+  type ChunkRow,
+  insertChunk,
+  REPLACE_STATE,
+  SELECT_STATE,
+  type TombstoneRow,
+  writeClocks
+} from './buffer-schema.js'
+import { unpackChunk } from './chunk.js'
+import type { ClockRange } from './clock-ranges.js'
 import { type EpochRange, seqRanges } from './core/epochs.js'
 import { DamagedFile } from './damaged-file.js'
-import { CHUNK_OVERHEAD_BYTES, DAMAGED_KEPT_MAX } from './limits.js'
+import { CHUNK_OVERHEAD_BYTES, CLOCK_EARLIEST_MS, DAMAGED_KEPT_MAX } from './limits.js'
 import { type ProfileRow, profileOf } from './profile-store.js'
 import type { Database } from './sqlite.js'
 import { TombstoneStore } from './tombstone-store.js'
@@ -21,7 +31,7 @@ export interface SalvageReport {
   readonly kept_readings: number
   /** Readings that are declared as damaged, at most: some of them may have been acked. */
   readonly declared_readings: number
-  /** Chunks that can be read, but whose epoch or profile is not known. */
+  /** Chunks that can be read, but whose epoch, profile or clock is not known. */
   readonly unidentified_chunks: number
   /** Where the damaged file is now. */
   readonly aside: string
@@ -41,6 +51,8 @@ export interface SalvageOptions extends BufferFileOptions {
 interface Remains {
   readonly state: BufferState | null
   readonly epochs: readonly EpochRange[]
+  /** null where some cannot be read. */
+  readonly clocks: readonly ClockRange[] | null
   readonly profiles: readonly ProfileRow[]
   /** null where some cannot be read. */
   readonly tombstones: readonly TombstoneRow[] | null
@@ -78,7 +90,8 @@ function rebuild(
   const settled = Math.max(state?.settledPosition ?? 0, epochs[0]?.base ?? 0)
   // What lost tombstones said is said anew of all seqs: that one is shed does not take back that it was seen.
   const declaredFrom = remains.tombstones === null ? (epochs[0]?.base ?? 0) + 1 : settled + 1
-  const chunks = remains.chunks.filter(chunk => isKnown(chunk) && chunk.lastPosition > settled)
+  const isTimed = (chunk: ChunkRow) => remains.clocks !== null || hasEventTimes(chunk, profiles)
+  const chunks = remains.chunks.filter(chunk => isKnown(chunk) && isTimed(chunk) && chunk.lastPosition > settled)
   const ends = [
     state?.nextPosition ?? 1,
     (state?.reservedPosition ?? 0) + 1,
@@ -95,7 +108,7 @@ function rebuild(
   const report = {
     kept_readings: held,
     declared_readings: lost.reduce((sum, { first, last }) => sum + last - first + 1, 0),
-    unidentified_chunks: remains.chunks.filter(chunk => !isKnown(chunk)).length,
+    unidentified_chunks: remains.chunks.filter(chunk => !isKnown(chunk) || !isTimed(chunk)).length,
     aside
   }
   const fresh = database.prepare<[], BufferState>(SELECT_STATE).get()!
@@ -121,6 +134,7 @@ function rebuild(
     ])
       database.prepare('INSERT INTO epochs VALUES (?, ?, ?)').run(epoch, base, highestSeq)
     for (const chunk of chunks) insertChunk(database).run(chunk)
+    writeClocks(database, remains.clocks ?? [UNKNOWN_CLOCK])
     const tombstones = new TombstoneStore(database)
     for (const { epoch, firstSeq, lastSeq, keepEvery, reason } of remains.tombstones ?? [])
       if (ended.some(range => range.epoch === epoch)) tombstones.insert({ epoch, firstSeq, lastSeq }, reason, keepEvery)
@@ -128,6 +142,17 @@ function rebuild(
     database.prepare<[BufferState]>(REPLACE_STATE).run(rebuilt)
   })()
   return report
+}
+
+/** What is known of event times where the clock ranges are lost. */
+const UNKNOWN_CLOCK: ClockRange = { firstPosition: 0, kind: 'set', quality: 'estimated', bootId: '', offsetMs: 0, floorMs: 0 }
+
+/** Whether the stored times can only be event times: monotonic ones, of readings that were held, are never that late. */
+function hasEventTimes({ firstPosition, profile: id, payload }: ChunkRow, profiles: Remains['profiles']): boolean {
+  const row = profiles.find(candidate => candidate.id === id)
+  const profile = row === undefined ? null : profileOf(row)
+  const readings = profile === null ? null : unpackChunk(profile, firstPosition, payload)
+  return readings?.eventTimesMs.every(ms => ms >= CLOCK_EARLIEST_MS) === true
 }
 
 /** Those that are what their digest says; a damaged one is replaced where the configured one has its digest. */

@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import type { ClockRange } from './clock-ranges.js'
 import type { Database, Statement } from './sqlite.js'
 
 /**
@@ -59,6 +60,14 @@ export const BUFFER_SCHEMA = `
     keep_every INTEGER NOT NULL,
     reason TEXT NOT NULL
   ) STRICT;
+  CREATE TABLE IF NOT EXISTS clock_ranges ( -- clock-ranges.ts
+    first_position INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    quality TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    offset_ms INTEGER NOT NULL,
+    floor_ms INTEGER NOT NULL
+  ) STRICT;
   CREATE INDEX IF NOT EXISTS tombstones_by_seq ON tombstones (epoch, first_seq);
 `
 
@@ -114,6 +123,18 @@ export const REPLACE_STATE = `INSERT INTO state (id, ${entries.map(([, column]) 
   ON CONFLICT (id) DO UPDATE SET ${entries.map(([, column]) => `${column} = excluded.${column}`).join(', ')}`
 
 export const SELECT_EPOCHS = 'SELECT epoch, base, highest_seq AS highestSeq FROM epochs ORDER BY base, highest_seq IS NULL'
+
+export const SELECT_CLOCKS = `SELECT first_position AS firstPosition, kind, quality, boot_id AS bootId, offset_ms AS offsetMs, floor_ms AS floorMs
+  FROM clock_ranges ORDER BY first_position`
+
+/** Replaces them all, inside a commit: they are few. */
+export function writeClocks(database: Database, clocks: readonly ClockRange[]): void {
+  database.exec('DELETE FROM clock_ranges')
+  const insert = database.prepare<[ClockRange]>(
+    'INSERT INTO clock_ranges VALUES (@firstPosition, @kind, @quality, @bootId, @offsetMs, @floorMs)'
+  )
+  for (const range of clocks) insert.run(range)
+}
 
 export interface TombstoneRow {
   readonly id: number

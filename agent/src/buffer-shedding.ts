@@ -11,7 +11,7 @@ import { type PlacedReading, readingsOf } from './chunk.js'
 import type { BufferConfig } from './config.js'
 import { type EpochRange, epochIndexAt, seqRanges } from './core/epochs.js'
 import { isKept, keepEveryFor } from './core/thinning.js'
-import { CLOCK_SET_MS_MIN, FREE_AT_LEAST_BYTES, THIN_SEGMENT_READINGS } from './limits.js'
+import { CLOCK_EARLIEST_MS, FREE_AT_LEAST_BYTES, THIN_SEGMENT_READINGS } from './limits.js'
 
 /** What was freed. */
 export interface Freed {
@@ -39,7 +39,7 @@ export class BufferShedding {
 
   /** Drops what was stored before a time, Unix ms. Chunks that were stored before the clock was set have no known age, and stay. */
   expire(epochs: readonly EpochRange[], after: number, storedBeforeMs: number): Freed {
-    return this.drop(epochs, after, 'expired', row => row.storedMs < storedBeforeMs && row.storedMs >= CLOCK_SET_MS_MIN)
+    return this.drop(epochs, after, 'expired', row => row.storedMs < storedBeforeMs && row.storedMs >= CLOCK_EARLIEST_MS)
   }
 
   private dropOldest(epochs: readonly EpochRange[], after: number, wantedBytes: number): Freed {

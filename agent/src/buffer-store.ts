@@ -16,11 +16,14 @@ import {
   type ChunkRow,
   chunkCrc,
   prepareStatements,
+  SELECT_CLOCKS,
   SELECT_EPOCHS,
-  SELECT_STATE
+  SELECT_STATE,
+  writeClocks
 } from './buffer-schema.js'
 import { joinReadings, type PlacedReading, packChunks, type ReadingColumns, sliceReadings, unpackChunk } from './chunk.js'
-import { type EpochRange, endOfEpoch, epochIndexAt } from './core/epochs.js'
+import type { ClockRange } from './clock-ranges.js'
+import type { EpochRange } from './core/epochs.js'
 import type { Span } from './core/in-flight.js'
 import { CHUNK_OVERHEAD_BYTES } from './limits.js'
 import { ProfileStore } from './profile-store.js'
@@ -62,12 +65,17 @@ export class BufferStore {
     return this.database.prepare<[], EpochRange>(SELECT_EPOCHS).all()
   }
 
-  /** Writes in one transaction what `work` does, the state that it returns, and the epochs where they are given. */
-  commit(work: () => BufferState, epochs: readonly EpochRange[] | null = null): void {
+  readClocks(): ClockRange[] {
+    return this.database.prepare<[], ClockRange>(SELECT_CLOCKS).all()
+  }
+
+  /** Writes in one transaction what `work` does, the state that it returns, and epochs and clocks where they are given. */
+  commit(work: () => BufferState, epochs: readonly EpochRange[] | null = null, clocks: readonly ClockRange[] | null = null): void {
     let state: BufferState | undefined
     try {
       this.database.transaction(() => {
         if (epochs !== null) for (const { epoch, base, highestSeq } of epochs) this.sql.replaceEpoch.run(epoch, base, highestSeq)
+        if (clocks !== null) writeClocks(this.database, clocks)
         state = work()
         this.sql.replaceState.run(state)
       })()
@@ -117,8 +125,11 @@ export class BufferStore {
       .all(position, chunksMax)
   }
 
-  /** Up to `readingsMax` readings at positions in (position, lastPosition], of one epoch and one profile; null where there is none. */
-  readAfter(position: number, readingsMax: number, lastPosition: number, epochs: readonly EpochRange[]): ReadResult | null {
+  /**
+   * Up to `readingsMax` readings at positions in (position, lastPosition], of one profile; null where there is none.
+   * @param endFrom the last position that may be read together with a first one
+   */
+  readAfter(position: number, readingsMax: number, lastPosition: number, endFrom: (first: number) => number): ReadResult | null {
     const parts: ReadingColumns[] = []
     let at = position
     let end = lastPosition
@@ -132,13 +143,25 @@ export class BufferStore {
       }
       if (parts.length > 0 && parts[0].profile !== readings.profile) break
       const from = indexBehind(readings.positions, at)
-      if (parts.length === 0) end = Math.min(end, endOfEpoch(epochs, epochIndexAt(epochs, readings.positions[from])))
+      if (parts.length === 0) end = Math.min(end, endFrom(readings.positions[from]))
       const to = Math.min(from + wanted, indexBehind(readings.positions, end))
       if (to > from) parts.push(sliceReadings(readings, from, to))
       wanted -= to - from
       at = row.lastPosition
     }
     return parts.length === 0 ? null : { kind: 'readings', readings: joinReadings(parts) }
+  }
+
+  /** The stored times of the first and the last reading at positions in [first, last]; null where none of them is stored, or readable. */
+  timesAtEnds(first: number, last: number): { firstMs: number; lastMs: number } | null {
+    const rows = [this.chunkBehind(first - 1), this.sql.chunkAt.get(last)]
+    const times = rows.flatMap(row => {
+      const readings = row === undefined ? null : this.unpack(row)
+      if (readings === null) return []
+      const { positions, eventTimesMs } = readings
+      return [...eventTimesMs.subarray(indexBehind(positions, first - 1), indexBehind(positions, last))]
+    })
+    return times.length === 0 ? null : { firstMs: times[0], lastMs: times[times.length - 1] }
   }
 
   /** The readings of a chunk; null where its bytes are not what was written. */

@@ -1,4 +1,4 @@
-import { type Column, columnsOf, decodeBatch, encodeBatch, type Profile, type Value, valueAt } from '@tidemark/protocol'
+import { type ClockQuality, type Column, columnsOf, decodeBatch, encodeBatch, type Profile, type Value, valueAt } from '@tidemark/protocol'
 import { readingBytesMax, textBytesMax } from './core/batch-size.js'
 import { CHUNK_BYTES_MAX, READINGS_PER_COMMIT_MAX } from './limits.js'
 
@@ -17,8 +17,9 @@ export interface PlacedReading {
   readonly values: readonly Value[]
 }
 
-/** Readings by columns; `positions` strictly rise. */
+/** Readings by columns; `positions` strictly rise. `clock`: how good the event times are; absent: synced. */
 export interface ReadingColumns {
+  readonly clock?: ClockQuality
   readonly profile: Profile
   readonly positions: Float64Array
   readonly eventTimesMs: Float64Array
@@ -93,7 +94,7 @@ export function readingsOf({ profile, positions, eventTimesMs, columns }: Readin
 export function sliceReadings(readings: ReadingColumns, start: number, end: number): ReadingColumns {
   if (start === 0 && end === readings.positions.length) return readings
   return {
-    profile: readings.profile,
+    ...readings,
     positions: readings.positions.subarray(start, end),
     eventTimesMs: readings.eventTimesMs.subarray(start, end),
     columns: readings.columns.map(column => sliceColumn(column, start, end))
@@ -105,7 +106,7 @@ export function joinReadings(parts: readonly ReadingColumns[]): ReadingColumns {
   if (parts.length === 1) return parts[0]
   const { profile } = parts[0]
   return {
-    profile,
+    ...parts[0],
     positions: joinNumbers(parts.map(part => part.positions)),
     eventTimesMs: joinNumbers(parts.map(part => part.eventTimesMs)),
     columns: profile.metrics.map((_, m) => joinColumns(parts.map(part => part.columns[m])))

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 /** The command line: arguments, signals, exit codes. 0: done. 1: could not go on. 2: something to correct first. */
+import './small-heap.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { BufferOpenError } from './buffer-error.js'
 import { readConfig } from './config.js'
 import { ConfigError } from './config-error.js'
+import type { RunningAgent } from './running-agent.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -59,6 +61,14 @@ program
   )
   .action(doctor)
 
+program
+  .command('tail')
+  .description('show the readings of a running agent as they are stored, until Ctrl-C')
+  .requiredOption('--config <file>', 'configuration (YAML)')
+  .option('--json', 'a JSON object a line, for scripts')
+  .addHelpText('after', '\nExample:\n  $ tidemark-agent tail --config pump-7.yaml --json | jq .metrics.temperature')
+  .action(tail)
+
 async function start({ config: path, once }: StartOptions): Promise<void> {
   const config = await readConfig(path)
   // Loaded here so that --help and mistakes in the configuration answer at once.
@@ -72,13 +82,30 @@ async function start({ config: path, once }: StartOptions): Promise<void> {
   }
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
-  await runAgent(config, { once: once === true, agentVersion: version, log, signal: stopping.signal })
+  let agent: RunningAgent | null = null
+  process.on('SIGHUP', () => {
+    log.info('reading the configuration again')
+    void agent?.reload(() => readConfig(path))
+  })
+  await runAgent(config, { once: once === true, agentVersion: version, log, signal: stopping.signal }, started => {
+    agent = started
+  })
+}
+
+async function tail({ config: path, json }: StatusOptions): Promise<void> {
+  const config = await readConfig(path)
+  const { tailReadings } = await import('./tail.js')
+  const stopping = new AbortController()
+  process.on('SIGINT', () => stopping.abort())
+  process.on('SIGTERM', () => stopping.abort())
+  process.stdout.on('error', () => process.exit(0)) // whoever read it has gone
+  await tailReadings(config.bufferPath, json === true, line => process.stdout.write(`${line}\n`), stopping.signal)
 }
 
 async function status({ config: path, json }: StatusOptions): Promise<void> {
   const config = await readConfig(path)
-  const { formatStatus, readStatus } = await import('./status.js')
-  const current = readStatus(config.bufferPath, Date.now())
+  const { formatStatus, readLiveStatus } = await import('./status.js')
+  const current = await readLiveStatus(config.bufferPath, Date.now())
   process.stdout.write(`${json ? JSON.stringify(current) : formatStatus(current)}\n`)
 }
 

@@ -11,11 +11,13 @@ import {
   CHUNK_COLUMNS,
   type ChunkRow,
   chunkCrc,
+  SELECT_CLOCKS,
   SELECT_EPOCHS,
   SELECT_STATE,
   TOMBSTONE_COLUMNS,
   type TombstoneRow
 } from './buffer-schema.js'
+import type { ClockRange } from './clock-ranges.js'
 import type { EpochRange } from './core/epochs.js'
 import { type ProfileRow, profileOf } from './profile-store.js'
 import { type Database, Sqlite, type Statement } from './sqlite.js'
@@ -42,6 +44,7 @@ export class DamagedFile {
     return {
       state: this.state(),
       epochs: this.epochs(),
+      clocks: this.clocks(),
       profiles: this.profiles(),
       tombstones: this.tombstones(),
       chunks: this.chunks()
@@ -61,6 +64,7 @@ export class DamagedFile {
     else if (mark !== null && !epochs.some(({ epoch, base }) => epoch === mark.epoch && base === mark.base))
       problems.push('it does not know the epoch that its mark names')
     if (this.tombstones() === null) problems.push('its tombstones cannot be read')
+    if (this.clocks() === null) problems.push('its clock ranges cannot be read')
     const profiles = this.profiles()
     if (profiles.some(row => profileOf(row) === null)) problems.push('a profile is not what was written')
     const all = this.rows<ChunkRow>(CHUNK_BEHIND, row => row.firstPosition)
@@ -79,6 +83,12 @@ export class DamagedFile {
   private epochs(): EpochRange[] {
     const rows = tryTo(() => this.database?.prepare<[], EpochRange>(SELECT_EPOCHS).all() ?? null) ?? []
     return rows.flatMap(row => epochRow.safeParse(row).data ?? [])
+  }
+
+  /** null where some of them cannot be read. */
+  private clocks(): ClockRange[] | null {
+    const rows = tryTo(() => this.database?.prepare<[], ClockRange>(SELECT_CLOCKS).all() ?? null)
+    return z.array(clockRow).safeParse(rows).data ?? null
   }
 
   private profiles(): ProfileRow[] {
@@ -143,6 +153,14 @@ const stateRow: z.ZodType<BufferState> = z.object({
   salvage: text
 })
 const epochRow: z.ZodType<EpochRange> = z.object({ epoch: z.int().min(1), base: count, highestSeq: count.nullable() })
+const clockRow: z.ZodType<ClockRange> = z.object({
+  firstPosition: count,
+  kind: z.enum(['held', 'rebased', 'set']),
+  quality: z.enum(['synced', 'estimated']),
+  bootId: z.string(),
+  offsetMs: z.int(),
+  floorMs: z.int()
+})
 const tombstoneRow: z.ZodType<TombstoneRow> = z
   .object({
     id: z.int(),

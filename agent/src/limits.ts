@@ -129,9 +129,6 @@ export const THIN_SEGMENT_READINGS = 500
 /** Least that a full buffer frees at a time, in bytes: so that not every reading pays for a commit. */
 export const FREE_AT_LEAST_BYTES = 16 * 1024
 
-/** A wall clock before 2024 was never set: what was stored by it has no known age, in Unix ms. */
-export const CLOCK_SET_MS_MIN = 1_704_067_200_000
-
 /** How often the free space of the disk and the age of readings are looked at, in ms. */
 export const HOUSEKEEPING_MS = 10_000
 
@@ -149,3 +146,42 @@ export const SALVAGES_MAX = 3
 
 /** Least chunks that are packed into one: fewer are not worth a commit. */
 export const COMPACT_CHUNKS_MIN = 250
+
+/** How far wall and monotonic clock may be apart from one reading to the next, in ms, before that counts as a step of the wall clock. */
+export const CLOCK_JITTER_MS = 20
+
+/** 2025-01-01T00:00:00Z, in Unix ms: a clock that shows less was never set, and what was stored by it has no known age. */
+export const CLOCK_EARLIEST_MS = 1_735_689_600_000
+
+/** How far this machine's clock may be from the gateway's, in ms, beside the round trip, to be called synced. */
+export const CLOCK_AGREES_MS = 1000
+
+/** How long a gateway may take to tell its time after a connect, in ms, before it counts as one that does not. */
+export const GATEWAY_TIME_MS_MAX = 10_000
+
+/** A longer round trip says too little of the gateway's time, in ms. */
+export const GATEWAY_ROUND_TRIP_MS_MAX = 10_000
+
+/** How often held readings are looked at, in ms: they go out so soon after the clock is set. */
+export const HELD_CHECK_MS = 1000
+
+/** How often the kernel is asked for its clock while that is not synced, in ms. */
+export const KERNEL_CLOCK_UNSYNCED_MS = 10_000
+
+/** How often it is asked once it is synced, in ms. */
+export const KERNEL_CLOCK_SYNCED_MS = 300_000
+
+/** How long the kernel's answer is waited for, in ms. */
+export const KERNEL_CLOCK_WAIT_MS = 2000
+
+/** Most programs that may watch a running agent. */
+export const LIVE_CONNECTIONS_MAX = 16
+
+/** A watching program that leaves more unread, in bytes, is let go. */
+export const LIVE_BYTES_MAX = 1024 * 1024
+
+/** How long `status` waits for a running agent, in ms. */
+export const LIVE_WAIT_MS = 2000
+
+/** A backlog at start from which on speed counts more than memory, in readings: a few hours at one a second. */
+export const LARGE_BACKLOG_READINGS = 10_000

@@ -5,10 +5,11 @@
  */
 import { randomBytes } from 'node:crypto'
 import { type Ack, decodeAck, type Profile, profileDigest, STATUS_PROBLEM_LENGTH_MAX, type Status, topicOf } from '@tidemark/protocol'
-import mqtt, { type MqttClient } from 'mqtt'
 import { withoutSecrets } from './config.js'
 import { crashPointAfterWrites } from './crash-point.js'
 import { CONNECT_MS_MAX, FAREWELL_MS_MAX, KEEP_ALIVE_S } from './limits.js'
+import { monotonicMs } from './monotonic.js'
+import mqtt, { type MqttClient } from './mqtt-client.js'
 
 export interface ConnectionOptions {
   readonly url: string
@@ -17,6 +18,15 @@ export interface ConnectionOptions {
   readonly self: () => DeviceSelf
   readonly agentVersion: string
   readonly profiles: readonly Profile[]
+  /** Told when the gateway is there, and what its clock says. */
+  readonly clock: GatewayClockListener
+}
+
+/** All times are monotonic ms, but for `timeMs`: the gateway's, Unix ms. */
+export interface GatewayClockListener {
+  connected(): void
+  disconnected(): void
+  heard(timeMs: number, askedMs: number, receivedMs: number): void
 }
 
 /** What a birth says of the device beside its profiles. */
@@ -44,6 +54,8 @@ export class MqttConnection {
   private isClosed = false
   /** Message IDs of batches without PUBACK: mqtt.js does not say DISCONNECT while it has some. */
   private readonly unacked = new Set<number>()
+  /** When the oldest birth was sent that the gateway has not answered with its time, monotonic ms; null where there is none. */
+  private bornMs: number | null = null
 
   constructor(
     private readonly options: ConnectionOptions,
@@ -68,17 +80,21 @@ export class MqttConnection {
     this.client.on('connect', () => {
       this.client.subscribe([topicOf(deviceId, 'ack'), topicOf(deviceId, 'config')], { qos: 1 }, ignore)
       this.announce()
+      options.clock.connected()
       events.connected()
     })
     this.client.on('message', (topic, payload) => {
       if (topic === topicOf(deviceId, 'config')) events.configured(payload)
       const ack = topic === topicOf(deviceId, 'ack') ? decodeAck(payload) : null
-      if (ack !== null) events.told(ack)
+      if (ack === null) return
+      if (ack.time_ms !== undefined) this.heard(ack.time_ms)
+      events.told(ack)
     })
     this.client.on('close', () => {
       if (this.isClosed) return
       this.isClosed = true
       this.client.end(true)
+      options.clock.disconnected()
       events.closed(this.error ?? 'the gateway closed the connection')
     })
   }
@@ -107,6 +123,7 @@ export class MqttConnection {
       ...(config !== null && { config: { revision: config.revision, ...(config.refused !== null && { refused: config.refused }) } }),
       ...(problem !== null && { problem: problem.slice(0, STATUS_PROBLEM_LENGTH_MAX) })
     }
+    this.bornMs ??= monotonicMs()
     this.client.publish(topicOf(deviceId, 'status'), JSON.stringify(birth), { qos: 1, retain: true }, ignore)
   }
 
@@ -120,9 +137,15 @@ export class MqttConnection {
   async leave(): Promise<void> {
     if (this.isClosed) return
     this.isClosed = true
+    this.options.clock.disconnected()
     if (this.client.connected) await this.farewell()
     this.client.end(true)
     this.client.stream.destroy() // where `end` is already under way, it waits for the gateway
+  }
+
+  private heard(timeMs: number): void {
+    if (this.bornMs !== null) this.options.clock.heard(timeMs, this.bornMs, monotonicMs())
+    this.bornMs = null
   }
 
   private async farewell(): Promise<void> {

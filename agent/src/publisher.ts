@@ -12,7 +12,7 @@ import { RateLimit } from './core/rate-limit.js'
 import { crashPoint } from './crash-point.js'
 import { GatewayLink } from './gateway-link.js'
 import { APPEND_RETRY_PAUSE_MS, PUBACK_WAIT_MS_MAX, STOP_DRAIN_MS_MAX } from './limits.js'
-import type { DeviceSelf } from './mqtt-connection.js'
+import type { DeviceSelf, GatewayClockListener } from './mqtt-connection.js'
 import type { SqliteBuffer } from './sqlite-buffer.js'
 
 export interface PublisherOptions {
@@ -22,6 +22,7 @@ export interface PublisherOptions {
   readonly agentVersion: string
   /** In [0, 1). */
   readonly random: () => number
+  readonly clock: GatewayClockListener
   /** Asked anew for each birth. */
   readonly self: () => DeviceSelf
   /** Readings were deleted: there is room in the buffer. */
@@ -46,7 +47,7 @@ export class Publisher {
   private streamEnded: (() => void) | null = null
 
   constructor(private readonly options: PublisherOptions) {
-    const { buffer, config, agentVersion, log, random, self, configured } = options
+    const { buffer, config, agentVersion, clock, log, random, self, configured } = options
     const { publish, profile, deviceId, gateway } = config
     this.setRate('configured', publish.maxRate)
     this.delivery = new Delivery(
@@ -67,7 +68,7 @@ export class Publisher {
       }
     )
     this.link = new GatewayLink(
-      { connection: { deviceId, self, agentVersion, profiles: [profile] }, gateway, backoff: publish.backoff, log, random },
+      { connection: { deviceId, self, agentVersion, profiles: [profile], clock }, gateway, backoff: publish.backoff, log, random },
       {
         up: () => this.attempt(() => this.delivery.up()),
         down: mayBeRefusal => this.down(mayBeRefusal),

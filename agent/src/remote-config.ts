@@ -1,4 +1,7 @@
-/** Applies what the gateway has set of this device, live, and keeps what to answer. What it does not set is as the file has it. */
+/**
+ * Says what holds of the gateway's configuration of this device beside its file, and keeps what to answer. What the gateway does not
+ * set is as the file has it.
+ */
 import { type DeviceConfig, decodeDeviceConfig, durationMs, parseRate, type Rate } from '@tidemark/protocol'
 import type { Logger } from 'pino'
 import type { Config } from './config.js'
@@ -15,13 +18,17 @@ export interface RemoteSettings {
   readonly intervalMs: number
   readonly commitIntervalMs: number
   readonly maxRate: Rate | null
+  readonly logLevel: Config['logLevel']
 }
 
 export class RemoteConfig {
   private latest: DeviceSelf['config'] = null
+  /** What the gateway wants, and what it wanted before. */
+  private wanted: DeviceConfig | null = null
+  private wantedBefore: DeviceConfig | null = null
 
   constructor(
-    private readonly config: Config,
+    private config: Config,
     private readonly log: Logger,
     private readonly controls: RemoteControls
   ) {}
@@ -34,31 +41,71 @@ export class RemoteConfig {
   receive(payload: Uint8Array): void {
     if (payload.length === 0) return // a retained message that was cleared
     const decoded = decodeDeviceConfig(payload)
-    const refused = decoded.ok ? this.objection(decoded.config) : decoded.refused
+    const refused = decoded.ok ? objection(decoded.config, this.config) : decoded.refused
     const revision = decoded.ok ? decoded.config.revision : decoded.revision
-    if (decoded.ok && refused === null) this.apply(decoded.config)
-    else this.log.warn({ revision, refused }, 'the configuration from the gateway is refused')
-    this.latest = { revision, refused }
+    if (decoded.ok && refused === null) {
+      this.wantedBefore = this.wanted
+      this.wanted = decoded.config
+      this.log.info(decoded.config, 'configured by the gateway')
+      this.latest = { revision, refused }
+      this.apply()
+    } else this.refuse(revision, refused)
     this.controls.answered()
   }
 
-  private objection({ interval, commit_interval }: DeviceConfig): string | null {
-    const { replay, schedule, buffer } = this.config
-    if (interval !== undefined && replay !== null) return 'interval: a recording has its own times'
-    if (interval !== undefined && schedule !== null) return 'interval: this device samples on a schedule'
-    if (commit_interval !== undefined && buffer.durability !== 'spill')
-      return 'commit_interval: this device commits each reading (durability strict)'
-    return null
+  /** The file was changed: what the gateway wants holds beside it as far as it fits. */
+  configure(config: Config): void {
+    this.config = config
+    this.apply()
+    if (this.wanted === null) return
+    const { revision } = this.wanted
+    const refused = objection(this.wanted, config)
+    if (this.latest?.revision !== revision || this.latest.refused === refused) return
+    this.refuse(revision, refused)
+    this.controls.answered()
   }
 
-  private apply({ revision, interval, commit_interval, max_rate, log_level }: DeviceConfig): void {
-    const { intervalMs, buffer, publish, logLevel } = this.config
-    this.log.level = log_level ?? logLevel
-    this.log.info({ revision, interval, commit_interval, max_rate, log_level }, 'configured by the gateway')
-    this.controls.apply({
+  /** What the gateway wants turned out to be impossible: what it wanted before holds on. */
+  withdraw(reason: string): void {
+    if (this.wanted === null) return
+    const { revision } = this.wanted
+    this.wanted = this.wantedBefore
+    this.wantedBefore = null
+    this.refuse(revision, reason)
+    this.apply()
+    this.controls.answered()
+  }
+
+  /** What holds with a file. */
+  settingsWith(config: Config): RemoteSettings {
+    const { intervalMs, buffer, publish, logLevel } = config
+    const fitting = this.wanted !== null && objection(this.wanted, config) === null ? this.wanted : {}
+    const { interval, commit_interval, max_rate, log_level }: Partial<DeviceConfig> = fitting
+    return {
       intervalMs: interval === undefined ? intervalMs : durationMs(interval),
       commitIntervalMs: commit_interval === undefined ? buffer.commitIntervalMs : durationMs(commit_interval),
-      maxRate: max_rate === undefined ? publish.maxRate : parseRate(max_rate)
-    })
+      maxRate: max_rate === undefined ? publish.maxRate : parseRate(max_rate),
+      logLevel: log_level ?? logLevel
+    }
   }
+
+  private refuse(revision: number, refused: string | null): void {
+    if (refused !== null) this.log.warn({ revision, refused }, 'the configuration from the gateway is refused')
+    this.latest = { revision, refused }
+  }
+
+  private apply(): void {
+    const settings = this.settingsWith(this.config)
+    this.log.level = settings.logLevel
+    this.controls.apply(settings)
+  }
+}
+
+/** Why it does not fit to a file; null where it does. */
+function objection({ interval, commit_interval }: DeviceConfig, { replay, schedule, buffer }: Config): string | null {
+  if (interval !== undefined && replay !== null) return 'interval: a recording has its own times'
+  if (interval !== undefined && schedule !== null) return 'interval: this device samples on a schedule'
+  if (commit_interval !== undefined && buffer.durability !== 'spill')
+    return 'commit_interval: this device commits each reading (durability strict)'
+  return null
 }

@@ -5,8 +5,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Profile, quantize, STRING_BYTES_MAX, type Value } from '@tidemark/protocol'
 import type { Logger } from 'pino'
+import type { AgentClock } from './agent-clock.js'
 import { BufferWriteError } from './buffer-error.js'
-import { type EventClock, tick } from './core/event-clock.js'
 import { crashPoint } from './crash-point.js'
 import { APPEND_RETRY_MS_MAX, APPEND_RETRY_PAUSE_MS, TEXT_BYTES_PER_READING_MAX } from './limits.js'
 import { monotonicMs } from './monotonic.js'
@@ -20,20 +20,17 @@ export interface SamplerOptions {
   readonly source: Source
   readonly profile: Profile
   readonly buffer: SqliteBuffer
+  readonly clock: AgentClock
   readonly log: Logger
-  /** Readings were committed. */
-  readonly committed: () => void
+  /** Readings were committed. `isHeld`: their event times are not known yet, and are monotonic ms. */
+  readonly committed: (sampled: Sampled, isHeld: boolean) => void
 }
 
 export class Sampler {
-  private clock: EventClock | null
   private isDropping = false
   private roomMade: (() => void) | null = null
 
-  constructor(private readonly options: SamplerOptions) {
-    const { eventTimeMs } = options.buffer.state
-    this.clock = eventTimeMs === null ? null : { eventTimeMs, monotonicMs: null }
-  }
+  constructor(private readonly options: SamplerOptions) {}
 
   /** Samples until the source ends (true) or `signal` aborts (false). */
   async run(signal: AbortSignal): Promise<boolean> {
@@ -64,9 +61,10 @@ export class Sampler {
     const sinceMs = monotonicMs()
     for (;;) {
       try {
-        buffer.append(this.prepare(group))
+        const { sampled, isHeld } = this.prepare(group)
+        buffer.append(sampled)
         crashPoint('commit')
-        committed()
+        committed(sampled, isHeld)
         return true
       } catch (error) {
         if (!(error instanceof BufferWriteError) || !error.passing || monotonicMs() - sinceMs > APPEND_RETRY_MS_MAX) throw error
@@ -77,8 +75,10 @@ export class Sampler {
     }
   }
 
-  private prepare(group: SourceGroup): Sampled {
-    const { source, profile, buffer, log } = this.options
+  private prepare(group: SourceGroup): { sampled: Sampled; isHeld: boolean } {
+    const { source, profile, buffer, clock, log } = this.options
+    if (!source.live) clock.replay()
+    let isHeld = false
     const isDropping = source.live && !buffer.makeRoom()
     if (isDropping && !this.isDropping)
       log.error('the buffer is full: new readings are declared as shed (dropped-newest) until there is room')
@@ -90,27 +90,20 @@ export class Sampler {
       if (isDropping) return { shed: DROPPED }
       const values = entry.values.map((value, m) => (typeof value === 'number' ? quantize(value, profile.metrics[m]) : value))
       overlong += dropOverlongText(values)
-      return { eventTimeMs: 'measuredMs' in entry ? this.eventTime(entry.measuredMs) : entry.eventTimeMs, values }
+      if ('eventTimeMs' in entry) return { eventTimeMs: entry.eventTimeMs, values }
+      const stamp = clock.stamp(entry.measuredMs)
+      isHeld = stamp.isHeld
+      return { eventTimeMs: stamp.storedMs, values }
     })
     if (overlong > 0) log.warn({ values: overlong }, 'texts are too long for a batch: null is stored for them')
-    return {
+    const sampled = {
       profile,
       entries,
       source: group.position === null ? null : { key: source.key, position: group.position },
       nulledValues: group.nulledValues + overlong,
-      eventTimeMs: this.clock?.eventTimeMs ?? null
+      eventTimeMs: source.live ? clock.eventTimeMs : null
     }
-  }
-
-  /** Of what was measured at a monotonic time. */
-  private eventTime(measuredMs: number): number {
-    const moment = tick(this.clock, measuredMs, Date.now() - (monotonicMs() - measuredMs))
-    if (moment.newEpoch) {
-      this.options.log.warn({ was: this.clock?.eventTimeMs, now: moment.eventTimeMs }, 'the clock was set back: taking a new epoch')
-      this.options.buffer.takeNewEpoch()
-    }
-    this.clock = moment.clock
-    return moment.eventTimeMs
+    return { sampled, isHeld }
   }
 
   private waitForRoom(signal: AbortSignal): Promise<void> {

@@ -11,6 +11,7 @@
  * It neither talks to a gateway nor reads a clock.
  */
 import { epochFromBytes, type Profile } from '@tidemark/protocol'
+import { BufferClocks } from './buffer-clocks.js'
 import { BufferCompaction } from './buffer-compaction.js'
 import type { BufferWriteError } from './buffer-error.js'
 import { type BatchFacts, BufferLedger } from './buffer-ledger.js'
@@ -28,8 +29,6 @@ import { PUBLISH_AHEAD_READINGS } from './limits.js'
 import { placed, type Sampled, stateAfter } from './sampled.js'
 import type { CarriedTombstone, DueTombstones } from './tombstone-store.js'
 
-export type { BatchFacts } from './buffer-ledger.js'
-export type { ReadResult } from './buffer-store.js'
 export type { Sampled, SampledEntry } from './sampled.js'
 
 export interface BufferOptions extends Pick<BufferConfig, 'bytesMax' | 'whenFull' | 'ringBytesMax'> {
@@ -54,6 +53,7 @@ export class SqliteBuffer implements DeliveryBuffer {
   readonly path: string
   /** Whether it was found damaged when it was opened; what was lost is declared. */
   readonly wasDamaged: boolean
+  readonly clocks: BufferClocks
   private readonly store: BufferStore
   private readonly ledger: BufferLedger
   private readonly shedding: BufferShedding
@@ -76,6 +76,7 @@ export class SqliteBuffer implements DeliveryBuffer {
     this.shedding = new BufferShedding(this.store, whenFull === 'drop-newest' ? 'drop-oldest' : whenFull)
     this.compaction = new BufferCompaction(this.store)
     this.disk = new DiskAttempts(options.monotonicMs, () => this.store.reopen())
+    this.clocks = new BufferClocks(this.store, this.ledger, this.disk, this.isStrict)
     this.wasDamaged = this.recover()
     const known = this.state.machineId
     if (known !== machineId && machineId !== '') {
@@ -170,7 +171,7 @@ export class SqliteBuffer implements DeliveryBuffer {
     this.disk.attempt(() => this.ledger.commit({ flush: this.isStrict, work }))
   }
 
-  /** Up to `readingsMax` readings behind a position that may be published, of one epoch and one profile; null where there is none. */
+  /** Up to `readingsMax` readings behind a position that may be published, of one epoch, profile and clock; null where there is none. */
   readAfter(position: number, readingsMax: number, lastPosition = Number.POSITIVE_INFINITY): ReadResult | null {
     return this.ledger.readAfter(position, readingsMax, lastPosition)
   }

@@ -1,9 +1,15 @@
-/** What `tidemark-agent status` shows, read from the buffer's file beside a running agent or without one. */
+/**
+ * What `tidemark-agent status` shows: what the buffer's file says, beside a running agent or without one, and what only the running
+ * agent knows, over its socket.
+ */
 import { existsSync } from 'node:fs'
+import type { ClockReport } from './agent-clock.js'
 import { BufferOpenError } from './buffer-error.js'
 import { isLocked } from './buffer-lock.js'
 import { type BufferState, SELECT_EPOCHS, SELECT_STATE } from './buffer-schema.js'
 import type { EpochRange } from './core/epochs.js'
+import { LIVE_WAIT_MS } from './limits.js'
+import { type LiveReport, liveLines, liveSocketPath, type SourceReport } from './live-socket.js'
 import { Sqlite } from './sqlite.js'
 
 export interface AgentStatus {
@@ -91,8 +97,30 @@ function describe(
   }
 }
 
+/** The status with what a running agent says of its sources and its clock; null where none runs, or it cannot be asked. */
+export interface LiveStatus extends AgentStatus {
+  readonly sources: readonly SourceReport[] | null
+  readonly clock: ClockReport | null
+}
+
+/** As `readStatus`. */
+export async function readLiveStatus(path: string, nowMs: number): Promise<LiveStatus> {
+  const status = readStatus(path, nowMs)
+  const report = status.running ? await askAgent(path) : null
+  return { ...status, sources: report?.sources ?? null, clock: report?.clock ?? null }
+}
+
+async function askAgent(path: string): Promise<LiveReport | null> {
+  try {
+    for await (const line of liveLines(liveSocketPath(path), AbortSignal.timeout(LIVE_WAIT_MS))) if (line.type === 'report') return line
+  } catch {
+    // of another user, or about to end: what the file says is all there is
+  }
+  return null
+}
+
 /** The status as lines for people. */
-export function formatStatus(status: AgentStatus): string {
+export function formatStatus(status: LiveStatus): string {
   const { oldest_age_s: age } = status
   const lines: [string, string][] = [
     ['device', `${status.device} (${status.running ? 'running' : 'stopped'})`],
@@ -111,7 +139,17 @@ export function formatStatus(status: AgentStatus): string {
     lines.push(['unreadable', `${status.unreadable_rows} rows, ${status.unreadable_values} values`])
   if (status.reserved > 0) lines.push(['as of', 'the last commit (durability spill: what is acked in time is never written)'])
   if (status.salvage !== null) lines.push(['salvage', status.salvage])
+  for (const { source, state, since, failures, last_error: error } of status.sources ?? []) {
+    const trouble = state === 'ok' || error === null ? '' : `: ${error}${failures > 1 ? ` (${failures} times in a row)` : ''}`
+    lines.push([`  ${source}`, `${state} since ${since}${trouble}`])
+  }
+  if (status.clock !== null) lines.push(['clock', describeClock(status.clock)])
   lines.push(['last acked', status.last_acked ?? 'never'])
   if (status.last_error !== null) lines.push(['problem', `${status.last_error} (since ${status.last_error_at})`])
-  return lines.map(([name, value]) => `${name.padEnd(14)}${value}`).join('\n')
+  return lines.map(([name, value]) => `${name.padEnd(13)} ${value}`).join('\n')
+}
+
+function describeClock({ state, because, gateway_ahead_ms: aheadMs }: ClockReport): string {
+  const gateway = aheadMs === null ? '' : `; the gateway's is ${Math.abs(aheadMs)} ms ${aheadMs < 0 ? 'behind' : 'ahead'}`
+  return state === 'held' ? `not set: readings are held until it is${gateway}` : `${state} (${because})${gateway}`
 }

@@ -27,7 +27,7 @@ export const statusSchema = z.discriminatedUnion('state', [
 
 export type Status = z.output<typeof statusSchema>
 
-/** What the gateway tells a device on its ack topic. */
+/** What the gateway tells a device on its ack topic; at least one of these. */
 export const ackSchema = z
   .object({
     /** This epoch's seqs collide with others seen before: take a new one. */
@@ -37,9 +37,11 @@ export const ackSchema = z
       .string()
       .refine(text => parseRate(text) !== null)
       .nullable()
-      .optional()
+      .optional(),
+    /** The gateway's time when it answers a birth, Unix ms: a device without a clock of its own can go by it. */
+    time_ms: z.int().min(0).optional()
   })
-  .refine(ack => ack.epoch_spent !== undefined || ack.max_rate !== undefined)
+  .refine(ack => ack.epoch_spent !== undefined || ack.max_rate !== undefined || ack.time_ms !== undefined)
 
 export type Ack = z.output<typeof ackSchema>
 

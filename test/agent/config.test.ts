@@ -24,7 +24,7 @@ async function write(config: object | string): Promise<string> {
 
 const read = async (changes: object) => readConfig(await write({ ...MINIMAL, ...changes }))
 
-const open = (config: Config) => openSource(config, { once: false, log: silent, stop: never() })
+const open = (config: Config) => openSource(config, { once: false, log: silent, stop: never(), previous: null })
 
 describe('a configuration', () => {
   test('needs five keys; all others have defaults', async () => {

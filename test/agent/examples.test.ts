@@ -13,7 +13,7 @@ const EXAMPLES = readdirSync(FOLDER).filter(name => name.endsWith('.yaml'))
 test.each(EXAMPLES)('the example %s can be read, and its sources fit its profile', async name => {
   const config = await readConfig(join(FOLDER, name))
   if (config.replay !== null) return // its recording is the reader's own
-  const source = await openSource(config, { once: true, log: silent, stop: never() })
+  const source = await openSource(config, { once: true, log: silent, stop: never(), previous: null })
   await source.close?.()
   expect(source.live).toBe(true)
 })

@@ -45,7 +45,7 @@ function moments(count: number): Cadence {
 }
 
 function combine(sources: LiveSource[], count: number, changes: Partial<ConstructorParameters<typeof LiveSources>[0]> = {}): LiveSources {
-  const members = sources.map(source => ({ source, timeoutMs: 60_000 }))
+  const members = sources.map(source => ({ source, identity: source.key, timeoutMs: 60_000 }))
   return new LiveSources({ members, profile: PROFILE, cadence: moments(count), once: false, log: silent, stop: never(), ...changes })
 }
 
@@ -100,8 +100,8 @@ describe('several sources', () => {
       return hang()
     })
     const members = [
-      { source: fake('x', ['a'], async n => ({ a: n })), timeoutMs: 60_000 },
-      { source: hanging, timeoutMs: 1 }
+      { source: fake('x', ['a'], async n => ({ a: n })), identity: 'x', timeoutMs: 60_000 },
+      { source: hanging, identity: 'y', timeoutMs: 1 }
     ]
     const sources = combine([], 50, { members })
     expect(valuesOf(await groupsOf(sources))).toEqual(Array.from({ length: 50 }, (_, i) => [i + 1, null, null]))
@@ -231,12 +231,44 @@ describe('the cadence', () => {
   })
 })
 
+describe('another configuration', () => {
+  const config = {
+    device_id: 'd',
+    gateway: { url: 'mqtt://h' },
+    profile: 'host',
+    buffer: { path: 'b' },
+    sources: [
+      { type: 'system', metrics: ['cpu_used', 'memory_used', 'load_1m'] },
+      { type: 'thermal', metrics: { cpu_temperature: { zone: 'a' } } }
+    ]
+  }
+
+  async function opened(changes: object, previous: LiveSources | null): Promise<LiveSources> {
+    const path = join(await temporaryFolder(), 'agent.yaml')
+    await writeFile(path, stringify({ ...config, ...changes }))
+    const source = await openSource(await readConfig(path), { once: false, log: silent, stop: never(), previous })
+    if (!(source instanceof LiveSources)) throw new Error('no live sources')
+    return source
+  }
+
+  test('keeps the sources and the cadence that it has in common with the old one, and opens the others anew', async () => {
+    const before = await opened({}, null)
+    const same = await opened({ log_level: 'debug' }, before)
+    expect(same.cadence).toBe(before.cadence)
+    expect(same.members.map((member, i) => member === before.members[i])).toEqual([true, true])
+    const changed = await opened({ sources: [config.sources[0], { type: 'thermal', metrics: { cpu_temperature: { zone: 'b' } } }] }, before)
+    expect(changed.cadence).toBe(before.cadence)
+    expect(changed.members.map((member, i) => member === before.members[i])).toEqual([true, false])
+    expect((await opened({ interval: '1s' }, before)).cadence).not.toBe(before.cadence)
+  })
+})
+
 describe('the machine itself', () => {
   async function count(once: boolean, wanted: number): Promise<number> {
     const path = join(await temporaryFolder(), 'agent.yaml')
     const config = { device_id: 'd', gateway: { url: 'mqtt://h' }, profile: 'host', buffer: { path: 'b' } }
     await writeFile(path, stringify({ ...config, source: { type: 'system' }, interval: '10ms' }))
-    const source = await openSource(await readConfig(path), { once, log: silent, stop: never() })
+    const source = await openSource(await readConfig(path), { once, log: silent, stop: never(), previous: null })
     const ending = new AbortController()
     let groups = 0
     for await (const _ of source.groups(null, ending.signal)) if (++groups === wanted) ending.abort()

@@ -1,12 +1,14 @@
 import { join } from 'node:path'
 import { HOST, ROTATING_MACHINE, type Value } from '@tidemark/protocol'
 import { describe, expect, test } from 'vitest'
+import { AgentClock } from '../../agent/src/agent-clock.js'
 import { monotonicMs } from '../../agent/src/monotonic.js'
 import { Sampler } from '../../agent/src/sampler.js'
 import { advance, coldMachine, measure, openSimulated, SIMULATED_METRICS } from '../../agent/src/sources/simulated.js'
 import type { Measured, Source, SourceGroup } from '../../agent/src/sources/source.js'
 import { openSystem, SYSTEM_METRICS } from '../../agent/src/sources/system.js'
 import { cpuUsed, memory, temperatures } from '../../agent/src/sources/system-sensors.js'
+import type { SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
 import { machine, measureOnce, never, openBuffer, silent, temporaryFolder } from './kit.js'
 
 describe('the system source', () => {
@@ -91,6 +93,22 @@ describe('the simulated machine', () => {
   })
 })
 
+/** The clock of the machine, believed. */
+function clockOf(buffer: SqliteBuffer): AgentClock {
+  return new AgentClock({
+    buffer,
+    log: silent,
+    bootId: 'this boot',
+    monotonicMs,
+    wallMs: () => Date.now(),
+    askKernel: async () => 'unknown',
+    rebased: () => {},
+    failed: error => {
+      throw error
+    }
+  })
+}
+
 describe('the sampler', () => {
   function source(groups: SourceGroup[], live: boolean): Source {
     return {
@@ -120,6 +138,7 @@ describe('the sampler', () => {
         source: source([reading(host(1)), reading(host(2))], true),
         profile: HOST,
         buffer,
+        clock: clockOf(buffer),
         log: silent,
         committed: () => {}
       }).run(never())
@@ -138,9 +157,14 @@ describe('the sampler', () => {
 
   test('rounds values to their resolution when they are sampled', async () => {
     const buffer = openBuffer(join(await temporaryFolder(), 'b.sqlite'))
-    await new Sampler({ source: source([reading(host(12.3456), 5)], false), profile: HOST, buffer, log: silent, committed: () => {} }).run(
-      never()
-    )
+    await new Sampler({
+      source: source([reading(host(12.3456), 5)], false),
+      profile: HOST,
+      buffer,
+      clock: clockOf(buffer),
+      log: silent,
+      committed: () => {}
+    }).run(never())
     expect(buffer.readAfter(0, 1)).toMatchObject({ readings: { eventTimesMs: new Float64Array([5]) } })
     const read = buffer.readAfter(0, 1)
     expect(read?.kind === 'readings' && read.readings.columns[0].values[0]).toBe(12.3)
@@ -154,7 +178,7 @@ describe('the sampler', () => {
     const committed = () => {
       if (++freed === 8) buffer.settle(2, 2, [])
     }
-    await new Sampler({ source: source(groups, true), profile: HOST, buffer, log: silent, committed }).run(never())
+    await new Sampler({ source: source(groups, true), profile: HOST, buffer, clock: clockOf(buffer), log: silent, committed }).run(never())
     const { carried } = buffer.tombstonesFor(buffer.epoch, 100)
     expect(carried).toMatchObject([
       { lastSeq: 8, reason: 'dropped-newest' },
@@ -169,7 +193,14 @@ describe('the sampler', () => {
     const buffer = openBuffer(join(await temporaryFolder(), 'b.sqlite'))
     const values = [1, 2, null, null, null, null, null, null, null, '漢'.repeat(2000)]
     const group = { ...reading(values, 5) }
-    await new Sampler({ source: source([group], false), profile: ROTATING_MACHINE, buffer, log: silent, committed: () => {} }).run(never())
+    await new Sampler({
+      source: source([group], false),
+      profile: ROTATING_MACHINE,
+      buffer,
+      clock: clockOf(buffer),
+      log: silent,
+      committed: () => {}
+    }).run(never())
     const read = buffer.readAfter(0, 1)
     expect(read?.kind === 'readings' && read.readings.columns[9].state?.[0]).toBe(1)
     expect(buffer.state.nulledValues).toBe(1)

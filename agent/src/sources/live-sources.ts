@@ -13,13 +13,16 @@ import { messageOf } from './mapping.js'
 import type { LiveSource, Measured, Source, SourceGroup } from './source.js'
 
 export interface OpenLiveSource {
+  /** Two that are alike are the same source to the same profile, and one can go on as the other. */
+  readonly identity: string
   readonly source: LiveSource
   /** How long it is waited for, in ms. */
   readonly timeoutMs: number
 }
 
 export interface LiveSourcesOptions {
-  readonly members: readonly OpenLiveSource[]
+  /** Those that another `LiveSources` had open go on as they are. */
+  readonly members: readonly (OpenLiveSource | Member)[]
   readonly profile: Profile
   readonly cadence: Cadence
   /** End after the first reading of this run. */
@@ -35,7 +38,8 @@ export interface SourceState extends Omit<SourceHealth, 'retryMs'> {
   readonly metrics: readonly string[]
 }
 
-interface Member extends OpenLiveSource {
+/** An open source and how it is doing. */
+export interface Member extends OpenLiveSource {
   health: SourceHealth
   /** A call that has not settled yet, though it may no longer be waited for. */
   isBusy: boolean
@@ -46,18 +50,14 @@ interface Member extends OpenLiveSource {
 export class LiveSources implements Source {
   readonly live = true
   readonly key: string
-  private readonly members: readonly Member[]
+  readonly members: readonly Member[]
   private readonly places: readonly (readonly [Member, string] | null)[]
 
   constructor(private readonly options: LiveSourcesOptions) {
     const nowMs = monotonicMs()
-    this.members = options.members.map(open => ({
-      ...open,
-      health: newHealth(nowMs),
-      isBusy: false,
-      hasEnded: false,
-      position: undefined
-    }))
+    this.members = options.members.map(open => {
+      return 'health' in open ? open : { ...open, health: newHealth(nowMs), isBusy: false, hasEnded: false, position: undefined }
+    })
     this.key = this.members.length === 1 ? this.members[0].source.key : 'sources'
     this.places = options.profile.metrics.map(({ name }) => {
       const member = this.members.find(({ source }) => source.metrics.includes(name))
@@ -69,9 +69,9 @@ export class LiveSources implements Source {
     return this.options.cadence
   }
 
-  /** The sources, to be used on by another configuration or closed. */
-  get opened(): readonly OpenLiveSource[] {
-    return this.members
+  /** An open source that another configuration wants too. */
+  find(identity: string): Member | null {
+    return this.members.find(member => member.identity === identity) ?? null
   }
 
   states(): SourceState[] {
@@ -93,6 +93,12 @@ export class LiveSources implements Source {
 
   async close(): Promise<void> {
     await Promise.all(this.members.map(({ source }) => source.close()))
+  }
+
+  /** Closes the sources that do not go on in `other`. */
+  async closeAllBut(other: LiveSources): Promise<void> {
+    const ended = this.members.filter(member => !other.members.includes(member))
+    await Promise.all(ended.map(({ source }) => source.close()))
   }
 
   private async measure(): Promise<Map<Member, Measured>> {

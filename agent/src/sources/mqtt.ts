@@ -3,10 +3,10 @@
  * it is fresh. A message that the broker kept (retained) is of unknown age and does not count unless it is told to.
  */
 import type { Profile } from '@tidemark/protocol'
-import mqtt, { type MqttClient } from 'mqtt'
 import { withoutSecrets } from '../config.js'
 import { ANSWER_BYTES_MAX } from '../limits.js'
 import { monotonicMs } from '../monotonic.js'
+import mqtt, { type MqttClient } from '../mqtt-client.js'
 import { type JsonMapping, putValues } from './json-values.js'
 import { Measurement, mappedMetrics } from './mapping.js'
 import type { LiveSource } from './source.js'

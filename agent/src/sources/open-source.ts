@@ -1,11 +1,11 @@
-import type { Profile } from '@tidemark/protocol'
+import { type Profile, profileDigest } from '@tidemark/protocol'
 import type { Logger } from 'pino'
 import type { Config } from '../config.js'
 import { ConfigError } from '../config-error.js'
 import { SOURCE_TIMEOUT_MS, SOURCE_TIMEOUT_MS_LEAST } from '../limits.js'
 import { didYouMean } from '../nearest.js'
 import { everyInterval, onSchedule } from './cadence.js'
-import { LiveSources, type OpenLiveSource } from './live-sources.js'
+import { LiveSources, type Member, type OpenLiveSource } from './live-sources.js'
 import type { LiveSource, Source } from './source.js'
 import type { LiveSourceConfig } from './source-schemas.js'
 
@@ -15,6 +15,8 @@ export interface OpenOptions {
   readonly log: Logger
   /** Aborts: what is being measured is given up. */
   readonly stop: AbortSignal
+  /** What is open already: sources that are the same go on, and so does the cadence. */
+  readonly previous: LiveSources | null
 }
 
 /**
@@ -27,13 +29,15 @@ export async function openSource(config: Config, options: OpenOptions): Promise<
     return openCsv(config.replay, config.profile)
   }
   const { schedule, intervalMs, sources } = config
-  const cadence = schedule === null ? everyInterval(intervalMs) : await onSchedule(schedule)
-  const members: OpenLiveSource[] = []
+  const { previous } = options
+  const opened = schedule === null ? everyInterval(intervalMs) : await onSchedule(schedule)
+  const cadence = previous?.cadence.key === opened.key ? previous.cadence : opened
+  const members: (OpenLiveSource | Member)[] = []
   try {
-    for (const source of sources) members.push(await openMember(source, config))
+    for (const source of sources) members.push(previous?.find(identityOf(source, config)) ?? (await openMember(source, config)))
     checkMetrics(config, members)
   } catch (error) {
-    await Promise.all(members.map(member => member.source.close()))
+    await Promise.all(members.filter(member => previous?.find(member.identity) !== member).map(member => member.source.close()))
     throw error
   }
   const endsItself = sources.some(source => source.type === 'simulated' && source.readings !== undefined)
@@ -47,7 +51,11 @@ async function openMember(source: LiveSourceConfig, config: Config): Promise<Ope
     ('timeout' in source ? source.timeout : undefined) ?? Math.min(SOURCE_TIMEOUT_MS, Math.max(longestMs, SOURCE_TIMEOUT_MS_LEAST))
   if (timeoutMs > Math.max(longestMs, SOURCE_TIMEOUT_MS_LEAST))
     throw new ConfigError(`the ${source.type} source: timeout must not be above the interval, ${longestMs} ms: the others would wait`)
-  return { source: await openLive(source, config), timeoutMs }
+  return { identity: identityOf(source, config), source: await openLive(source, config), timeoutMs }
+}
+
+function identityOf(source: LiveSourceConfig, { profile, intervalMs, schedule }: Config): string {
+  return JSON.stringify([source, profileDigest(profile), schedule === null ? intervalMs : schedule])
 }
 
 async function openLive(source: LiveSourceConfig, { profile, intervalMs }: Config): Promise<LiveSource> {

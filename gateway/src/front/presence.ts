@@ -65,7 +65,7 @@ export class Presence {
     return wills
   }
 
-  /** Remembers the session of a birth. False for the death of a session that is not the last one. */
+  /** Remembers the session of a birth, and answers it with the gateway's time. False for the death of a session that is not the last one. */
   admitStatus(deviceId: string, payload: Uint8Array): boolean {
     const status = decodeStatus(payload)
     if (status === null) return true // logged as it is
@@ -74,6 +74,7 @@ export class Presence {
       return current === undefined || current === status.session
     }
     keep(this.sessions, deviceId, status.session)
+    this.tell(deviceId, { time_ms: Date.now() })
     return true
   }
 

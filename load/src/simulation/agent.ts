@@ -2,7 +2,7 @@
  * A simulated agent: samples by its own clocks, keeps what it sampled in a durable buffer, publishes. It can be killed at the
  * points where it hurts, moved to another machine, and set back to an image of its disk.
  */
-import { type EventClock, tick } from '@tidemark/agent/dist/core/event-clock.js'
+import { type EventClock, resumeClock, tick } from '@tidemark/agent/dist/core/event-clock.js'
 import { epochFromBytes, quantize, type Value } from '@tidemark/protocol'
 import { type BufferDisk, type HeldReading, newDisk, SimulatedBuffer } from './buffer.js'
 import { Draw, STREAM } from './draw.js'
@@ -70,7 +70,7 @@ export class SimulatedAgent {
     this.buffer = new SimulatedBuffer(this.disk, PROBE, () => this.newEpoch())
     if (this.wasMoved) this.buffer.takeNewEpoch()
     this.wasMoved = false
-    this.clock = this.disk.eventTimeMs === null ? null : { eventTimeMs: this.disk.eventTimeMs, monotonicMs: null }
+    this.clock = this.disk.eventTimeMs === null ? null : resumeClock(this.disk.eventTimeMs)
     this.publisher = new SimulatedPublisher({
       scenario,
       profile: PROBE,

@@ -4,11 +4,12 @@
  * batches are made from it by the agent's own builder.
  */
 import type { BatchSource } from '@tidemark/agent/dist/batch-builder.js'
+import type { BatchFacts } from '@tidemark/agent/dist/buffer-ledger.js'
+import type { ReadResult } from '@tidemark/agent/dist/buffer-store.js'
 import type { ReadingColumns } from '@tidemark/agent/dist/chunk.js'
 import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from '@tidemark/agent/dist/core/epochs.js'
 import type { Span } from '@tidemark/agent/dist/core/in-flight.js'
 import { PUBLISH_AHEAD_READINGS } from '@tidemark/agent/dist/limits.js'
-import type { BatchFacts, ReadResult } from '@tidemark/agent/dist/sqlite-buffer.js'
 import type { CarriedTombstone, DueTombstones } from '@tidemark/agent/dist/tombstone-store.js'
 import { columnsOf, type Profile, TOMBSTONES_PER_BATCH_MAX, type Value } from '@tidemark/protocol'
 
