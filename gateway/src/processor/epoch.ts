@@ -35,6 +35,7 @@ export type Sight = 'new' | 'duplicate' | 'reused' | 'shed' | 'fragmented'
 
 /** What most epochs share, having none of their own; nothing is ever added to it. */
 const NONE: SpannedInterval[] = []
+const NOTHING_AHEAD: Ahead[] = []
 const NOTHING_SHED = new ShedSeqs()
 
 export class Epoch {
@@ -47,7 +48,7 @@ export class Epoch {
   private blurredThrough: number
   /** The latest event time of any reading seen, whatever became of it. */
   private latestEventTimeMs: number
-  private readonly ahead: Ahead[]
+  private ahead: Ahead[]
   /** Unseen seqs that the device no longer holds; those of them that are shed are not missing. */
   private missing: SpannedInterval[]
   /** The latest event time of what is settled. */
@@ -67,7 +68,7 @@ export class Epoch {
     this.settledThrough = snapshot?.settledThrough ?? 0
     this.blurredThrough = snapshot?.blurredThrough ?? 0
     this.latestEventTimeMs = snapshot?.latestEventTimeMs ?? Number.NEGATIVE_INFINITY
-    this.ahead = snapshot?.ahead ?? []
+    this.ahead = snapshot?.ahead.length ? snapshot.ahead : NOTHING_AHEAD
     this.missing = snapshot === undefined || snapshot.missing.length === 0 ? NONE : snapshot.missing
     this.settledMs = snapshot?.settledMs ?? Number.NEGATIVE_INFINITY
     this.reportedThrough = snapshot?.reportedThrough ?? 0
@@ -268,9 +269,9 @@ export class Epoch {
   }
 
   private addAhead(seq: number, eventTimeMs: number, uptimeMs: number): void {
+    if (this.ahead === NOTHING_AHEAD) this.ahead = []
     const at = indexFor(this.ahead, seq)
-    const below = this.ahead[at - 1]
-    const above = this.ahead[at]
+    const [below, above] = [this.ahead[at - 1], this.ahead[at]]
     if (this.joins(below?.last, seq)) {
       below.last = seq
       widen(below, eventTimeMs, eventTimeMs)
@@ -328,7 +329,7 @@ export class Epoch {
   }
 
   private noteSettled(eventTimeMs: number): number {
-    this.settledMs = Math.max(this.settledMs, eventTimeMs)
+    if (eventTimeMs > this.settledMs) this.settledMs = eventTimeMs
     return eventTimeMs
   }
 

@@ -33,33 +33,25 @@ const DOUBLES_PER_LINE = 8
 /** Most open panes a table may hold; beyond it the older half goes out, and what comes for it later is a correction. */
 const PANES_MAX = 8192
 
-export class Features {
-  readonly plan: Plan
-  private readonly panes: Panes
-
-  /** `block` is one that `block` gave. */
-  constructor(plan: Plan, block?: Float64Array) {
-    this.plan = plan
-    this.panes = new Panes(plan, block)
-  }
-
+/** It is its panes, too: one object less to read and to keep for each device. */
+export class Features extends Panes {
   /** All that there is to keep of it, for a snapshot; changes with it. */
   get block(): Float64Array {
-    return this.panes.data
+    return this.data
   }
 
   /** Rows as of this and before are out, save those of hops without readings. Unix ms. */
   get emittedThroughMs(): number {
-    return this.panes.data[EMITTED_THROUGH]
+    return this.data[EMITTED_THROUGH]
   }
 
   /** When corrections last went out, ingest time. */
   get correctedAtMs(): number {
-    return this.panes.data[CORRECTED_AT]
+    return this.data[CORRECTED_AT]
   }
 
   get isDirty(): boolean {
-    return this.panes.data[DIRTY_FROM] < Number.POSITIVE_INFINITY
+    return this.data[DIRTY_FROM] < Number.POSITIVE_INFINITY
   }
 
   /**
@@ -67,22 +59,21 @@ export class Features {
    * meanwhile. Rows that they change wait for `correct`.
    */
   addRun(run: Run, from: number, behind: number, sinks: FeatureSinks): void {
-    const { panes } = this
     const { tables } = this.plan
-    for (let t = 0; t < tables.length; t++) addRun(panes, tables[t], run, from, behind)
-    this.noteAdded(panes.endOf(tables[0], run.eventTimesMs[from]), sinks)
+    for (let t = 0; t < tables.length; t++) addRun(this, tables[t], run, from, behind)
+    this.noteAdded(this.endOf(tables[0], run.eventTimesMs[from]), sinks)
   }
 
   /** Whether a reading lies in the same hop as one that was just taken in, and nothing becomes due by either. */
   isInOpenHop(takenMs: number, timeMs: number): boolean {
     const [table] = this.plan.tables
-    const hopEndMs = this.panes.endOf(table, takenMs)
+    const hopEndMs = this.endOf(table, takenMs)
     return timeMs <= hopEndMs && timeMs > hopEndMs - table.hopMs && this.emittedThroughMs >= hopEndMs - table.hopMs
   }
 
   /** Only reads: what of the block's head the next reading will need. */
   readHead(): number {
-    const { data } = this.panes
+    const { data } = this
     let seen = 0
     for (let at = 0; at < this.plan.headDoubles; at += DOUBLES_PER_LINE) seen += data[at]
     return seen
@@ -90,41 +81,37 @@ export class Features {
 
   /** Only reads: the panes that the next reading will be merged into. */
   readOpenPanes(): number {
-    const { panes } = this
     const { tables } = this.plan
     let seen = 0
     for (let t = 0; t < tables.length; t++) {
-      const base = panes.baseOf(tables[t], Math.max(0, panes.count(tables[t]) - 1))
-      for (let at = 0; at < tables[t].stride; at += DOUBLES_PER_LINE) seen += panes.data[base + at] ?? 0
+      const base = this.baseOf(tables[t], Math.max(0, this.count(tables[t]) - 1))
+      for (let at = 0; at < tables[t].stride; at += DOUBLES_PER_LINE) seen += this.data[base + at] ?? 0
     }
     return seen
   }
 
   /** The row of the latest as_of that went out, of the young panes; null: none did. */
   lastRow(): { readonly asOfMs: number; readonly revision: number } | null {
-    const { panes } = this
     const [table] = this.plan.tables
-    for (let pane = panes.count(table) - 1; pane >= 0; pane--) {
-      const revision = panes.lastRevision(table, pane)
-      if (revision >= 0) return { asOfMs: panes.endAt(table, pane), revision }
+    for (let pane = this.count(table) - 1; pane >= 0; pane--) {
+      const revision = this.lastRevision(table, pane)
+      if (revision >= 0) return { asOfMs: this.endAt(table, pane), revision }
     }
     return null
   }
 
   /** Takes a valid reading in. Rows that it changes wait for `correct`. */
   add(order: Order, values: Float64Array, sinks: FeatureSinks): void {
-    const { panes } = this
     const { tables } = this.plan
-    for (let t = 0; t < tables.length; t++) addReading(panes, tables[t], order, values)
-    this.noteAdded(panes.endOf(tables[0], order.timeMs), sinks)
+    for (let t = 0; t < tables.length; t++) addReading(this, tables[t], order, values)
+    this.noteAdded(this.endOf(tables[0], order.timeMs), sinks)
   }
 
   /** What follows from readings in the hop that ends at `hopEndMs`. */
   private noteAdded(hopEndMs: number, sinks: FeatureSinks): void {
-    const { panes } = this
     const [table] = this.plan.tables
     if (hopEndMs <= this.emittedThroughMs) this.markDirty(hopEndMs, sinks)
-    else if (panes.count(table) > PANES_MAX) this.advance(panes.endAt(table, panes.count(table) >> 1), sinks)
+    else if (this.count(table) > PANES_MAX) this.advance(this.endAt(table, this.count(table) >> 1), sinks)
   }
 
   /** Lets rows out whose end the watermark has passed: as of < `watermarkMs`. */
@@ -133,28 +120,28 @@ export class Features {
     const throughMs = Math.ceil(watermarkMs / this.plan.hopMs) * this.plan.hopMs - this.plan.hopMs
     if (throughMs <= emittedThroughMs) return
     this.emitFrom(emittedThroughMs, throughMs, sinks)
-    this.panes.data[EMITTED_THROUGH] = throughMs
+    this.data[EMITTED_THROUGH] = throughMs
     this.evict(sinks)
   }
 
   /** The device says that it has ended: nothing more is expected in any hop. */
   close(sinks: FeatureSinks): void {
     const [table] = this.plan.tables
-    const count = this.panes.count(table)
-    if (count > 0) this.advance(this.panes.endAt(table, count - 1) + 1, sinks)
+    const count = this.count(table)
+    if (count > 0) this.advance(this.endAt(table, count - 1) + 1, sinks)
   }
 
   /** The device is silent: shows the open hops as they stand. They go out again when the watermark passes them. */
   showOpenHops(sinks: FeatureSinks): void {
     const [table] = this.plan.tables
-    const count = this.panes.count(table)
-    for (let pane = this.panes.firstBehind(table, this.emittedThroughMs); pane < count; pane++) this.emit(pane, true, sinks)
+    const count = this.count(table)
+    for (let pane = this.firstBehind(table, this.emittedThroughMs); pane < count; pane++) this.emit(pane, true, sinks)
   }
 
   /** Lets the rows out again that late readings have changed. */
   correct(ingestMs: number, sinks: FeatureSinks): void {
     if (!this.isDirty) return
-    const { data } = this.panes
+    const { data } = this
     this.emitFrom(data[DIRTY_FROM] - 1, Math.min(data[DIRTY_THROUGH], this.emittedThroughMs), sinks)
     data[DIRTY_FROM] = Number.POSITIVE_INFINITY
     data[DIRTY_THROUGH] = Number.NEGATIVE_INFINITY
@@ -169,13 +156,13 @@ export class Features {
   under(plan: Plan, sinks: FeatureSinks): Features {
     const isSameHop = plan.hopMs === this.plan.hopMs
     if (!isSameHop) this.close(sinks)
-    const { data } = this.panes
+    const { data } = this
     const features = new Features(plan)
-    const block = features.panes.data
+    const block = features.data
     for (const at of [EMITTED_THROUGH, DIRTY_FROM, DIRTY_THROUGH, CORRECTED_AT]) block[at] = data[at]
     for (const table of plan.tables) {
       const old = isSameHop ? this.plan.tables.find(({ hopMs }) => hopMs === table.hopMs) : undefined
-      if (old !== undefined) panesUnder(this.panes, old, features.panes, table)
+      if (old !== undefined) panesUnder(this, old, features, table)
       else block[table.headAt + EVICTED_THROUGH] = Math.floor(data[EMITTED_THROUGH] / table.hopMs) * table.hopMs
     }
     return features
@@ -183,22 +170,20 @@ export class Features {
 
   /** The ends of the young panes of the row's hop: rows as of them can go out again. */
   *recomputableEnds(): Generator<number> {
-    const { panes } = this
     const [table] = this.plan.tables
-    for (let pane = 0; pane < panes.count(table); pane++) yield panes.endAt(table, pane)
+    for (let pane = 0; pane < this.count(table); pane++) yield this.endAt(table, pane)
   }
 
   /** A row as of this end is out in this revision: the next is a later one, as far as it can go out again. */
   noteRevision(asOfMs: number, revision: number): void {
-    const { panes } = this
     const [table] = this.plan.tables
-    const pane = panes.firstBehind(table, asOfMs - 1)
-    if (pane >= panes.count(table) || panes.endAt(table, pane) !== asOfMs) return
-    while (panes.lastRevision(table, pane) < revision) panes.addRow(table, pane)
+    const pane = this.firstBehind(table, asOfMs - 1)
+    if (pane >= this.count(table) || this.endAt(table, pane) !== asOfMs) return
+    while (this.lastRevision(table, pane) < revision) this.addRow(table, pane)
   }
 
   private markDirty(hopEndMs: number, sinks: FeatureSinks): void {
-    const { data } = this.panes
+    const { data } = this
     const recomputableMs = this.firstRecomputableMs()
     const throughMs = Math.min(hopEndMs + this.plan.reachMs, this.emittedThroughMs)
     if (hopEndMs < recomputableMs) sinks.repair(hopEndMs - this.plan.hopMs, Math.min(recomputableMs - this.plan.hopMs, throughMs))
@@ -210,46 +195,45 @@ export class Features {
   /** The first row whose windows lie wholly in kept panes. */
   private firstRecomputableMs(): number {
     let firstMs = Number.NEGATIVE_INFINITY
-    for (const table of this.plan.tables) firstMs = Math.max(firstMs, this.panes.evictedThroughMs(table) + table.windowMs)
+    for (const table of this.plan.tables) firstMs = Math.max(firstMs, this.evictedThroughMs(table) + table.windowMs)
     return firstMs
   }
 
   /** Through when the table's panes need not be kept any longer, with what is out. */
   private keepBehindMs(table: TablePlan): number {
     const { hopMs, windowMs, correctionsMs } = table
-    return Math.max(this.panes.evictedThroughMs(table), Math.floor(this.emittedThroughMs / hopMs) * hopMs - windowMs - correctionsMs)
+    return Math.max(this.evictedThroughMs(table), Math.floor(this.emittedThroughMs / hopMs) * hopMs - windowMs - correctionsMs)
   }
 
   /** Drops the panes that no row needs, and makes those old whose own rows are out for good. */
   private evict(sinks: FeatureSinks): void {
     let recomputableMs = Number.NEGATIVE_INFINITY
     for (const table of this.plan.tables) recomputableMs = Math.max(recomputableMs, this.keepBehindMs(table) + table.windowMs)
-    if (this.panes.data[DIRTY_FROM] < recomputableMs) this.correct(this.correctedAtMs, sinks)
+    if (this.data[DIRTY_FROM] < recomputableMs) this.correct(this.correctedAtMs, sinks)
     const throughMs = Math.min(recomputableMs - 1, this.emittedThroughMs)
     for (const table of this.plan.tables) {
-      evict(this.panes, table, this.keepBehindMs(table))
-      age(this.panes, table, Math.floor(throughMs / table.hopMs) * table.hopMs)
+      evict(this, table, this.keepBehindMs(table))
+      age(this, table, Math.floor(throughMs / table.hopMs) * table.hopMs)
     }
   }
 
   /** Lets out the rows as of (fromMs, throughMs]. */
   private emitFrom(fromMs: number, throughMs: number, sinks: FeatureSinks): void {
-    const { panes } = this
     const [table] = this.plan.tables
-    const count = panes.count(table)
-    for (let pane = panes.firstBehind(table, fromMs); pane < count && panes.endAt(table, pane) <= throughMs; pane++)
+    const count = this.count(table)
+    for (let pane = this.firstBehind(table, fromMs); pane < count && this.endAt(table, pane) <= throughMs; pane++)
       this.emit(pane, false, sinks)
   }
 
   private emit(pane: number, provisional: boolean, sinks: FeatureSinks): void {
-    const { panes, plan } = this
+    const { plan } = this
     const [table] = plan.tables
-    const asOfMs = panes.endAt(table, pane)
-    const revision = panes.addRow(table, pane)
+    const asOfMs = this.endAt(table, pane)
+    const revision = this.addRow(table, pane)
     if (sinks.skips(asOfMs, revision)) return
-    const values = readerOf(plan).read(panes, asOfMs, pane)
+    const values = readerOf(plan).read(this, asOfMs, pane)
     const expected = plan.tables[plan.windows[plan.longest].table].windowMs / plan.intervalMs
-    sinks.row(asOfMs, revision, provisional, panes.readingsAt(table, pane), values.readingsInLongest / expected, values)
+    sinks.row(asOfMs, revision, provisional, this.readingsAt(table, pane), values.readingsInLongest / expected, values)
   }
 }
 

@@ -50,6 +50,8 @@ export class HourCounts {
   private profileNames: string[] = []
   private round = 0
   private counts = emptyCounts(0)
+  /** How many places the last round took: room for so many is made at once. */
+  private placesExpected = 0
 
   /** Counts readings of the hour that the event time says, where it says one. */
   add(name: CountName, deviceId: string, profile: string, eventTimeMs: number, ingestMs: number, readings = 1): void {
@@ -98,6 +100,7 @@ export class HourCounts {
     }
   }
 
+  /** What was counted, and none of it is kept: not the room that it took either. */
   take(): HourCountColumns {
     const { size, counts } = this
     const taken = {
@@ -114,13 +117,13 @@ export class HourCounts {
         shed: counts.shed.slice(0, size)
       }
     }
-    for (const name of COUNTS) counts[name].fill(0, 0, size)
+    this.placesExpected = size
     this.size = 0
     this.devices.clear()
     this.profiles.clear()
     this.profileNames = []
     this.round++
-    this.slots.fill(-1)
+    this.makeRoom(0)
     return taken
   }
 
@@ -129,7 +132,7 @@ export class HourCounts {
     const device = indexIn(this.devices, deviceId)
     const profileIndex = indexIn(this.profiles, profile)
     this.profileNames[profileIndex] = profile
-    if (this.size === this.capacity) this.grow()
+    if (this.size === this.capacity) this.makeRoom(Math.max(CAPACITY_MIN, 2 * this.capacity, powerAtLeast(this.placesExpected)))
     const slot = this.slotOf(device, profileIndex, hourMs)
     if (this.slots[slot] < 0) this.slots[slot] = this.addPlace(device, profileIndex, hourMs)
     return this.slots[slot]
@@ -154,17 +157,18 @@ export class HourCounts {
     return place
   }
 
-  private grow(): void {
-    this.capacity = Math.max(CAPACITY_MIN, 2 * this.capacity)
-    const grown = emptyCounts(this.capacity)
-    for (const name of COUNTS) grown[name].set(this.counts[name])
+  /** `capacity`: 0 or a power of two, no less than the places in use. */
+  private makeRoom(capacity: number): void {
+    this.capacity = capacity
+    const grown = emptyCounts(capacity)
+    for (const name of COUNTS) grown[name].set(this.counts[name].subarray(0, this.size))
     this.counts = grown
-    this.device = withRoom(this.device, this.capacity)
-    this.profile = withRoom(this.profile, this.capacity)
-    const hoursMs = new Float64Array(this.capacity)
-    hoursMs.set(this.hoursMs)
+    this.device = withRoom(this.device.subarray(0, this.size), capacity)
+    this.profile = withRoom(this.profile.subarray(0, this.size), capacity)
+    const hoursMs = new Float64Array(capacity)
+    hoursMs.set(this.hoursMs.subarray(0, this.size))
     this.hoursMs = hoursMs
-    this.slots = new Int32Array(2 * this.capacity).fill(-1)
+    this.slots = new Int32Array(2 * capacity).fill(-1)
     for (let place = 0; place < this.size; place++) this.slots[this.slotOf(this.device[place], this.profile[place], hoursMs[place])] = place
   }
 }
@@ -185,6 +189,10 @@ function indexIn(dictionary: Map<string, number>, text: string): number {
     dictionary.set(text, index)
   }
   return index
+}
+
+function powerAtLeast(count: number): number {
+  return count <= 1 ? count : 2 ** (32 - Math.clz32(count - 1))
 }
 
 function emptyCounts(capacity: number): Record<CountName, Float64Array<ArrayBuffer>> {

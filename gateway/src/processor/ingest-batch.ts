@@ -158,17 +158,18 @@ export class BatchIngestion {
     const timeFault = Number.isNaN(eventTimeMs) ? null : judgeEventTime(eventTimeMs, state.ingestMs)
     const fault = this.faultOf(i, timeFault)
     const late = eventTimeMs < device.watermarkMs
+    const movesWatermark = timeFault === null && !Number.isNaN(eventTimeMs)
+    if (!movesWatermark && !Number.isNaN(eventTimeMs)) epoch.noteEventTime(eventTimeMs)
+    const settledMs = epoch.see(seq, movesWatermark ? eventTimeMs : NO_TIME, state.uptimeMs)
     if (fault !== null) {
       this.reject(seq, eventTimeMs, fault, true)
       epoch.counts.quarantined++
     } else {
-      this.archive(i, seq, eventTimeMs, late)
+      this.archive(i, seq, eventTimeMs, late, settledMs >= eventTimeMs)
       epoch.counts.archived++
       if (late) epoch.counts.late++
     }
-    const movesWatermark = timeFault === null && !Number.isNaN(eventTimeMs)
-    if (!movesWatermark && !Number.isNaN(eventTimeMs)) epoch.noteEventTime(eventTimeMs)
-    state.raiseWatermark(device, epoch.see(seq, movesWatermark ? eventTimeMs : NO_TIME, state.uptimeMs))
+    state.raiseWatermark(device, settledMs)
   }
 
   /** Archives a quarantined reading where it is valid by now. Returns whether it is. */
@@ -177,7 +178,7 @@ export class BatchIngestion {
     if (!epoch.hasSeen(seq)) return false
     if (this.faultOf(i, Number.isNaN(eventTimeMs) ? null : judgeEventTime(eventTimeMs, state.ingestMs)) !== null) return false
     const late = eventTimeMs < device.watermarkMs
-    this.archive(i, seq, eventTimeMs, late)
+    this.archive(i, seq, eventTimeMs, late, false)
     epoch.counts.quarantined--
     epoch.counts.archived++
     if (late) epoch.counts.late++
@@ -203,14 +204,14 @@ export class BatchIngestion {
     return null
   }
 
-  private archive(i: number, seq: number, eventTimeMs: number, late: boolean): void {
+  private archive(i: number, seq: number, eventTimeMs: number, late: boolean, isSettled: boolean): void {
     const { state, device, batch, columns, values } = this
     const known = this.known!
     const identity: Identity = { epoch: batch.header.epoch, seq, eventId: null }
     archive(state, device, known, { eventTimeMs, identity, late, clock: batch.clock, extra: this.extraOf(i) }, rows =>
       putMetrics(rows, columns, i, values)
     )
-    state.addToFeatures(device, known.plan, { timeMs: eventTimeMs, epoch: batch.header.epoch, seq }, values)
+    state.addToFeatures(device, known.plan, { timeMs: eventTimeMs, epoch: batch.header.epoch, seq }, values, isSettled)
   }
 
   private extraOf(i: number): string | null {

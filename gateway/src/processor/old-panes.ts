@@ -87,7 +87,7 @@ export function addReading(panes: Panes, table: TablePlan, order: Order, values:
   if (endMs <= panes.evictedThroughMs(table)) return
   panes.forgetWindows(table, endMs)
   if (endMs <= panes.oldThroughMs(table)) addToOld(panes, table, endMs, order, values)
-  else panes.add(table, endMs, order, values)
+  else panes.merge(table, endMs, order, values)
 }
 
 /** Merges readings [from, behind) of the run, in order. */
@@ -98,7 +98,7 @@ export function addRun(panes: Panes, table: TablePlan, run: Run, from: number, b
     while (i < behind && run.eventTimesMs[i] <= endMs && run.eventTimesMs[i] > endMs - table.hopMs) i++
     if (endMs <= panes.evictedThroughMs(table)) continue
     panes.forgetWindows(table, endMs)
-    if (endMs > panes.oldThroughMs(table)) panes.addRun(table, endMs, run, first, i)
+    if (endMs > panes.oldThroughMs(table)) panes.mergeRun(table, endMs, run, first, i)
     else for (let late = first; late < i; late++) addReading(panes, table, orderIn(run, late), valuesIn(run, late))
   }
 }
@@ -119,7 +119,7 @@ export function addToOld(panes: Panes, table: TablePlan, endMs: number, order: O
   const slot = Math.max(0, -early)
   if (countAt(panes.data, oldBase(panes, table, slot), 0) + 1 >= OLD_COUNT_END) {
     revive(panes, table, slot)
-    panes.add(table, endMs, order, values)
+    panes.merge(table, endMs, order, values)
     return
   }
   const { data } = panes
@@ -198,7 +198,7 @@ function prepend(panes: Panes, table: TablePlan, count: number): void {
 function makeRoom(panes: Panes, table: TablePlan, count: number): void {
   const slots = panes.data[table.headAt + OLD_SLOTS]
   if (count <= slots) return
-  const usual = (table.windowMs + (table.isRowHop ? 0 : table.correctionsMs)) / table.hopMs
+  const usual = (table.windowMs + (table.isRowHop ? 0 : table.correctionsMs)) / table.hopMs - 1 // at least one more is young
   panes.resize(table, Math.max(count, Math.min(slots + OLD_STEP, usual)), panes.data[table.headAt + YOUNG_SLOTS])
 }
 

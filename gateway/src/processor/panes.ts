@@ -34,7 +34,11 @@ import { accumulate, accumulateRun, keepLastTwo, type Order, type Run } from './
 /** Room is made at first for as many young panes as a device in time has, but for so many at most; then for an eighth more at a time. */
 const YOUNG_SLOTS_FIRST_MAX = 32
 
-/** Young panes of a device in time whose rows are not out: the open one, the one before it, one that just begins. */
+/**
+ * Young panes of a device in time that are beside those of its corrections. Of the row's hop: the one whose row went out last, and the
+ * open one; of another, also the one before these.
+ */
+const ROWS_OPEN = 2
 const OPEN_PANES = 3
 
 export class Panes {
@@ -111,7 +115,7 @@ export class Panes {
   }
 
   /** Merges one reading into the young pane that ends at `endMs`. `values` holds a number a metric; NaN is null. */
-  add(table: TablePlan, endMs: number, order: Order, values: Float64Array): void {
+  merge(table: TablePlan, endMs: number, order: Order, values: Float64Array): void {
     const base = this.paneEndingAt(table, endMs)
     const { data } = this
     data[base + PANE_READINGS]++
@@ -122,7 +126,7 @@ export class Panes {
   }
 
   /** Merges readings [from, behind) of the run, all in the young pane that ends at `endMs`. */
-  addRun(table: TablePlan, endMs: number, run: Run, from: number, behind: number): void {
+  mergeRun(table: TablePlan, endMs: number, run: Run, from: number, behind: number): void {
     const base = this.paneEndingAt(table, endMs)
     const { data } = this
     const { accumulators } = table
@@ -191,8 +195,8 @@ export class Panes {
 }
 
 function slotsAbove(count: number, { isRowHop, hopMs, correctionsMs }: TablePlan): number {
-  if (count > 0) return count + Math.max(1, count >> 3)
-  return isRowHop ? Math.min(YOUNG_SLOTS_FIRST_MAX, correctionsMs / hopMs + OPEN_PANES) : OPEN_PANES
+  const first = isRowHop ? Math.min(YOUNG_SLOTS_FIRST_MAX, correctionsMs / hopMs + ROWS_OPEN) : OPEN_PANES
+  return count < first ? first : count + Math.max(1, (count - first) >> 3)
 }
 
 /** Readings in the young pane at `base`. */

@@ -24,6 +24,7 @@ export function addToFeatures(state: State, device: Device, known: KnownProfile,
 /** Takes readings of one hop in. No row may become due before the last of them. */
 function addRun(state: State, device: Device, features: Features, plain: PlainBatch, from: number, behind: number): void {
   const { eventTimesMs } = plain
+  state.advanceBefore(device, features, eventTimesMs[from])
   features.addRun(plain, from, behind, state.sinks(device, features))
   let { watermarkMs } = device
   let isLate = false
@@ -45,6 +46,6 @@ function addOne(state: State, device: Device, { plan }: KnownProfile, plain: Pla
   order.epoch = plain.epoch
   order.timeMs = plain.eventTimesMs[i]
   order.seq = plain.seqs[i]
-  state.addToFeatures(device, plan, order, one)
+  state.addToFeatures(device, plan, order, one, true)
   state.raiseWatermark(device, order.timeMs)
 }

@@ -220,13 +220,17 @@ export class State {
     return device
   }
 
-  /** Takes a valid reading into the device's features. `values` holds a number a metric of the plan's profile; NaN is null. */
-  addToFeatures(device: Device, plan: Plan, order: Order, values: Float64Array): void {
+  /**
+   * Takes a valid reading into the device's features. `values` holds a number a metric of the plan's profile; NaN is null. `isSettled`:
+   * the watermark is going to follow it.
+   */
+  addToFeatures(device: Device, plan: Plan, order: Order, values: Float64Array, isSettled = false): void {
     const features = this.featuresOf(device, plan)
     if (features === null) {
       this.outputs.markRepair(device.deviceId, plan.profile.name, order.timeMs - 1, order.timeMs + plan.hopMs + plan.reachMs)
       return
     }
+    if (isSettled) this.advanceBefore(device, features, order.timeMs)
     features.add(order, features.plan.digest === plan.digest ? values : arranged(values, plan, features.plan), this.sinks(device, features))
     if (features.isDirty || order.timeMs < device.watermarkMs) this.dirty.add(device)
   }
@@ -260,6 +264,14 @@ export class State {
     device.watermarkMs = eventTimeMs
     this.fleet.noteProgress(device)
     for (const features of device.features) features.advance(eventTimeMs, this.sinks(device, features))
+  }
+
+  /**
+   * Lets out what a reading is going to let out, before it is taken in: no such row holds it, and so a pane is old before another
+   * begins, and takes no room beside it.
+   */
+  advanceBefore(device: Device, features: Features, eventTimeMs: number): void {
+    if (eventTimeMs > device.watermarkMs) features.advance(eventTimeMs, this.sinks(device, features))
   }
 
   /** The device says that it has ended: nothing more is expected in its open hops. */
