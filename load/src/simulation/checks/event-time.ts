@@ -37,10 +37,13 @@ function wasSampledBefore(other: Row, late: Row, isBridged: boolean): boolean {
   return isBridged || other.serial === undefined || number(other, 'serial') < number(late, 'serial')
 }
 
+/** Uptime goes on tick by tick, up to so much at a time: a gap counts from the tick before it, ms. */
+const TICK_MS_MAX = 2000
+
 /** Whether some reading stood above a gap for so long that the heuristic took over: seqs below it came later, or never did (shed). */
 function stoodAboveGap(rows: readonly Row[], late: Row, gapTimeoutMs: number): boolean {
   return rows.some(opener => {
-    const overMs = number(opener, 'ingest_time') + gapTimeoutMs
+    const overMs = number(opener, 'ingest_time') + gapTimeoutMs - TICK_MS_MAX
     if (overMs > number(late, 'ingest_time')) return false
     const below = rows.filter(row => row.epoch === opener.epoch && number(row, 'seq') < number(opener, 'seq'))
     const inTime = new Set(below.filter(row => number(row, 'ingest_time') < overMs).map(row => number(row, 'seq')))
