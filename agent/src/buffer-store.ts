@@ -6,7 +6,7 @@
  * It decides nothing: what is kept, shed and given away is sqlite-buffer.ts's business. It knows no clock.
  */
 import type { Profile } from '@tidemark/protocol'
-import { BufferWriteError } from './buffer-error.js'
+import { BufferDamagedError, BufferWriteError, sqliteCode } from './buffer-error.js'
 import { type BufferFileOptions, openBufferFile } from './buffer-file.js'
 import { BufferMark } from './buffer-mark.js'
 import {
@@ -196,9 +196,16 @@ export class BufferStore {
 
   private open(): void {
     this.database = openBufferFile(this.options)
-    this.sql = prepareStatements(this.database)
-    this.tombstones = new TombstoneStore(this.database)
-    this.profiles = new ProfileStore(this.database)
+    try {
+      this.sql = prepareStatements(this.database)
+      this.tombstones = new TombstoneStore(this.database)
+      this.profiles = new ProfileStore(this.database)
+    } catch (error) {
+      this.database.close()
+      // Our statements fit our schema: what SQLite does not know of it was changed in the file.
+      if (sqliteCode(error) === 'SQLITE_ERROR') throw new BufferDamagedError('its tables are not as an agent makes them', { cause: error })
+      throw error
+    }
     this.unpacked = null
   }
 

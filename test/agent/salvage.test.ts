@@ -143,6 +143,19 @@ describe('a buffer that was damaged', () => {
     expect(salvaged).toBeGreaterThan(10)
   })
 
+  test('by another letter in the name of a column, which SQLite does not mind', async () => {
+    const path = join(await temporaryFolder(), 'b.sqlite')
+    const epoch = filled(path, 20, 0)
+    const bytes = readFileSync(path)
+    for (let at = bytes.indexOf('first_position'); at >= 0; at = bytes.indexOf('first_position', at + 1)) bytes[at] ^= 1
+    writeFileSync(path, bytes)
+    const buffer = openSound(options(path), silent)
+    const { held, shed } = fates(buffer, epoch)
+    buffer.close()
+    for (let seq = 1; seq <= 20; seq++) expect(held.has(seq) || shed.has(seq), `seq ${seq}`).toBe(true)
+    expect(existsSync(`${path}.damaged-1`)).toBe(true)
+  })
+
   test('is told from one that is sound, also while it is empty', async () => {
     const path = join(await temporaryFolder(), 'b.sqlite')
     for (let i = 0; i < 3; i++) openSound(options(path), silent).close()
