@@ -48,7 +48,7 @@ export class LightSession implements Session, AppendReceiver {
   deviceId = ''
   number = 0
   keepaliveS = 0
-  /** The last tick in which it was read from. */
+  /** The last tick in which it was read from; until its CONNECT is whole, the one in which it began. */
   seenTick: number
   unackedCount = 0
   unackedBytes = 0
@@ -81,7 +81,7 @@ export class LightSession implements Session, AppendReceiver {
 
   /** Takes what the socket has read. */
   feed(chunk: Buffer): void {
-    this.seenTick = this.shared.tick
+    if (this.state !== 'new') this.seenTick = this.shared.tick
     let at = this.partial === null ? 0 : this.completePartial(chunk)
     while (at < chunk.length && (this.state === 'new' || this.state === 'connected')) {
       if (!this.isServable(chunk, at)) break
@@ -210,6 +210,7 @@ export class LightSession implements Session, AppendReceiver {
     this.connectPacket = Buffer.from(bytes.subarray(start, end))
     this.deviceId = connect.deviceId
     this.keepaliveS = connect.keepaliveS
+    this.seenTick = this.shared.tick
     this.willKind = connect.willKind
     this.willStart = connect.willStart - start
     this.willEnd = connect.willEnd - start

@@ -1,7 +1,9 @@
 /** What light sessions do beyond what aedes does as well: they cost no client object, and they hand on what they do not serve. */
 import { connect as dial } from 'node:net'
 import mqttPacket from 'mqtt-packet'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { CONNECT_MS_MAX } from '../../../gateway/src/front/bounds.js'
+import { LightSession } from '../../../gateway/src/front/light-session.js'
 import { until } from '../../kit/until.js'
 import { startFront } from './kit.js'
 
@@ -82,6 +84,30 @@ test('a device that is silent for longer than its keepalive allows is ended, wit
   expect(lively.connected && silent.connected).toBe(true)
   silent.stream.destroy()
   await ended
+})
+
+test('a connection that never comes to the end of its CONNECT is ended, however steadily it sends', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+  const { front, port } = await startFront()
+  const feed = vi.spyOn(LightSession.prototype, 'feed')
+  onTestFinished(() => feed.mockRestore())
+  const socket = dial(port, '127.0.0.1')
+  let isClosed = false
+  socket.on('error', () => {})
+  socket.on('close', () => (isClosed = true))
+  socket.resume()
+  const hello = mqttPacket.generate({ cmd: 'connect', clientId: 'a', protocolId: 'MQTT', protocolVersion: 4, clean: true, keepalive: 0 })
+  for (let i = 0; i < 3; i++) {
+    socket.write(hello.subarray(i, i + 1))
+    await until('the byte to be read', () => feed.mock.calls.length === i + 1)
+    expect(front.snapshot().connections).toBe(1)
+    vi.advanceTimersByTime(CONNECT_MS_MAX / 2 - 1000)
+  }
+  vi.advanceTimersByTime(CONNECT_MS_MAX / 2)
+  await until('the end of the connection', () => isClosed)
 })
 
 /** A client that says CONNECT, with a keepalive of one second, and nothing more. */
