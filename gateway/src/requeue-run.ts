@@ -10,7 +10,7 @@ import { readArchiveState, withViews } from './archive/views.js'
 import { type Config, ConfigError } from './config.js'
 import { crashPoint } from './crash-point.js'
 import { lockDataDir } from './data-lock.js'
-import { frameBytes, readFrames, writeFrame } from './log/frames.js'
+import { packFrame, readFrames } from './log/frames.js'
 import { SqliteLog, SqliteLogReader } from './log/sqlite-log.js'
 import { encodeControl } from './processor/control.js'
 import { encodeRequeue } from './processor/requeue.js'
@@ -117,13 +117,6 @@ export async function requeueInto(
 /** The control frame that puts a configuration's profiles in force. */
 export function startOf({ settings, profiles }: Config): Uint8Array {
   return encodeControl({ control: 'start', settings, profiles })
-}
-
-/** A frame as it lies in an entry. */
-export function packFrame(kind: 'control' | 'requeue', deviceId: string, payload: Uint8Array): Buffer<ArrayBuffer> {
-  const frame = Buffer.alloc(frameBytes(deviceId, payload.length))
-  writeFrame(frame, 0, kind, deviceId, payload)
-  return frame
 }
 
 /** Packs frames into entries of a log that nobody else writes, behind a start where one is given. */

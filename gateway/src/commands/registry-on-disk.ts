@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { Catalog } from '../archive/catalog.js'
 import { dataPaths } from '../archive/paths.js'
 import { lockDataDir } from '../data-lock.js'
-import { frameBytes, readFrames, writeFrame } from '../log/frames.js'
+import { packFrame, readFrames } from '../log/frames.js'
 import { SqliteLog, SqliteLogReader } from '../log/sqlite-log.js'
 import { decodeControl, encodeControl } from '../processor/control.js'
 import { change, type DeviceRow, type DeviceSettings, newRegistration } from '../processor/registry.js'
@@ -42,11 +42,9 @@ export function appendChange(dataDir: string, deviceId: string, settings: Device
   const lock = lockDataDir(dataDir)
   try {
     const payload = encodeControl({ control: 'device', deviceId, settings })
-    const frame = Buffer.alloc(frameBytes('', payload.length))
-    writeFrame(frame, 0, 'control', '', payload)
     const log = new SqliteLog(join(dataDir, 'log.sqlite'))
     try {
-      log.append(frame, Date.now())
+      log.append(packFrame('control', '', payload), Date.now())
     } finally {
       log.close()
     }

@@ -2,7 +2,8 @@
 import type { QuarantineFilter } from '../archive/quarantine.js'
 import type { Config } from '../config.js'
 import { REQUEUE_PATH, requeuedSchema } from '../http/requeue-routes.js'
-import { packFrame, REQUEUE_ENTRY_BYTES, type Requeued, type RequeueSink, requeueInto, startOf } from '../requeue-run.js'
+import { packFrame } from '../log/frames.js'
+import { REQUEUE_ENTRY_BYTES, type Requeued, type RequeueSink, requeueInto, startOf } from '../requeue-run.js'
 import { askGateway, type GatewayAddress } from './running-gateway.js'
 
 /**

@@ -38,6 +38,13 @@ export function writeFrame(into: Buffer, at: number, kind: FrameKind, deviceId: 
   return behindId + 4 + payload.length
 }
 
+/** A frame as it lies in an entry. */
+export function packFrame(kind: FrameKind, deviceId: string, payload: Uint8Array): Buffer<ArrayBuffer> {
+  const frame = Buffer.alloc(frameBytes(deviceId, payload.length))
+  writeFrame(frame, 0, kind, deviceId, payload)
+  return frame
+}
+
 /** Bytes that are copied one by one: below this a loop is faster than making a view to copy from. */
 const COPIED_SINGLY_MAX = 160
 

@@ -1,7 +1,7 @@
 /** The log's single writer: a worker, so that no event loop waits for fsync. It stamps ingest times and appends the ticks. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { crashPoint } from '../crash-point.js'
-import { frameBytes, writeFrame } from './frames.js'
+import { packFrame } from './frames.js'
 import { type IngestClock, ingestClock } from './ingest-clock.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 import { SqliteLog } from './sqlite-log.js'
@@ -13,8 +13,7 @@ const TRUNCATED_AT_ONCE = 32
 
 const port = parentPort!
 const post = (message: FromLogWorker) => port.postMessage(message)
-const tick = Buffer.alloc(frameBytes('', 0))
-writeFrame(tick, 0, 'tick', '', new Uint8Array(0))
+const tick = packFrame('tick', '', new Uint8Array(0))
 
 try {
   const nowMs = ingestClock(process.env.TIDEMARK_CLOCK_FILE)

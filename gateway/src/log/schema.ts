@@ -1,6 +1,6 @@
 /**
  * The log's SQLite file, `DATA_DIR/log.sqlite`: one row an entry, which is one group commit. Only the log worker writes it
- * (WAL, synchronous=FULL); the processor and the archive read it beside.
+ * (WAL, synchronous=FULL), or a command that holds the lock of a stopped gateway's data folder; the processor and the archive read it beside.
  */
 export const LOG_SCHEMA = `
   CREATE TABLE IF NOT EXISTS entries (
