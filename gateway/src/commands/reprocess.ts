@@ -5,12 +5,11 @@ import { BUILT_IN_PROFILES, type Profile, rfc3339Ms } from '@tidemark/protocol'
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { ArchiveWriteError } from '../archive/archive-error.js'
+import { HOUR_MS } from '../archive/paths.js'
 import { ConfigError, loadConfig, readProfile } from '../config.js'
 import { ingestClock } from '../log/ingest-clock.js'
 import { RepairStopped } from '../repair/repair-job.js'
 import { type ReprocessProgress, type ReprocessReport, reprocess } from '../reprocess/reprocess-run.js'
-
-const HOUR_MS = 3_600_000
 
 interface Options {
   readonly from: string
