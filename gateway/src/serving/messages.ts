@@ -38,7 +38,10 @@ export type FeatureCells = Readonly<Record<string, Cell>>
 
 export type JobResult<J extends Job> = J extends ReadingsJob ? Uint8Array<ArrayBuffer> : readonly (FeatureCells | null)[]
 
-export type ToServing = { readonly id: number; readonly job: Job } | { readonly close: true }
+export interface ToServing {
+  readonly id: number
+  readonly job: Job
+}
 
 export type FromServing =
   /** Of readings, the answer's JSON; of feature rows, one for each that was wanted. */

@@ -65,7 +65,8 @@ export class ServingClient {
     const worker = new Worker(new URL('./serving-worker.js', import.meta.url), { workerData: { dataDir: this.dataDir }, name: 'serving' })
     worker.on('message', (message: FromServing) => this.receive(message))
     const die = (error: Error) => {
-      if (this.worker === worker) this.worker = null
+      if (this.worker !== worker) return // the jobs are those of the next one
+      this.worker = null
       for (const { reject } of this.jobs.values()) reject(error)
       this.jobs.clear()
     }

@@ -57,12 +57,7 @@ function answer(connection: DuckDBConnection, job: Job): Promise<JobResult<Job>>
   return job.job === 'readings' ? readReadings(connection, paths, job) : readAsOf(connection, paths, job)
 }
 
-port.on('message', async (message: ToServing) => {
-  if ('close' in message) {
-    port.close()
-    return
-  }
-  const { id, job } = message
+port.on('message', async ({ id, job }: ToServing) => {
   try {
     const result = await run(job)
     if (result === 'slow') post({ id, failure: 'slow' })

@@ -43,7 +43,7 @@ async function allReadings(served: ServedLog, deviceId: string, limit: number): 
 }
 
 function keyOf(row: Row): ReadingKey {
-  return [row.event_time, row.epoch ?? 0, row.seq ?? 0, row.event_id ?? '', row.ingest_time] as unknown as ReadingKey
+  return [Number(row.event_time), Number(row.epoch ?? 0), Number(row.seq ?? 0), String(row.event_id ?? ''), Number(row.ingest_time)]
 }
 
 const isoTime = (ms: unknown) => new Date(ms as number).toISOString()
