@@ -14,12 +14,16 @@ export interface Admitted {
 
 export type Admission = Admitted | { readonly ok: false; readonly refusal: Refusal }
 
+export function payloadBytesMax(kind: UpstreamKind): number {
+  return kind === 'status' ? STATUS_BYTES_MAX : PAYLOAD_BYTES_MAX
+}
+
 /** `isRelay`: the client may publish for any device. */
 export function admitPublish(clientId: string, topic: string, payloadBytes: number, isRelay = false): Admission {
   const parsed = parseTopic(topic)
   if (parsed === null || parsed.kind === 'config' || parsed.kind === 'ack') return { ok: false, refusal: 'wrong-topic' }
   if (parsed.deviceId !== clientId && !isRelay) return { ok: false, refusal: 'topic-of-another-device' }
-  if (payloadBytes > (parsed.kind === 'status' ? STATUS_BYTES_MAX : PAYLOAD_BYTES_MAX)) return { ok: false, refusal: 'payload-too-large' }
+  if (payloadBytes > payloadBytesMax(parsed.kind)) return { ok: false, refusal: 'payload-too-large' }
   return { ok: true, kind: parsed.kind, deviceId: parsed.deviceId }
 }
 

@@ -221,7 +221,7 @@ export class AedesSessions {
     const session = this.sessions.get(client)
     for (const { topic, qos } of subscriptions) {
       if (!admitSubscription(client.id, topic) || session?.restored.delete(topic)) continue
-      if (topic === topicOf(client.id, 'config') && session !== undefined) this.front.core.requestConfig(client.id, session.number)
+      if (topic === topicOf(client.id, 'config') && session !== undefined) this.front.core.requestConfig(client.id)
       if (isStatusFilter(topic)) this.sendStatuses(client, topic, qos === 0 ? 0 : 1)
     }
   }

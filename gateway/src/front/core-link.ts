@@ -106,8 +106,8 @@ export class CoreLink implements FrontCore {
     }
   }
 
-  requestConfig(deviceId: string, number: number): void {
-    this.say({ type: 'config', deviceId, number })
+  requestConfig(deviceId: string): void {
+    this.say({ type: 'config', deviceId })
   }
 
   /** A line of the front's log, for the core to write. */

@@ -38,7 +38,7 @@ export interface FrontCore extends FrameLog {
   /** The last status of the devices that the filter of a status topic names. */
   statuses(filter: string): AsyncIterable<DeviceStatus>
   /** The core delivers the configuration that it keeps for the device, if there is one, as retained. */
-  requestConfig(deviceId: string, number: number): void
+  requestConfig(deviceId: string): void
 }
 
 /** A front as the core sees it. */

@@ -140,7 +140,7 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
         keptFrom = cursor.payloadEnd
       }
     }
-    this.statuses.set(wave, taken)
+    if (taken.length > 0) this.statuses.set(wave, taken)
     if (kept.length === 0) return frames
     return Buffer.concat([...kept, frames.subarray(keptFrom)])
   }

@@ -36,7 +36,7 @@ try {
 function report(): void {
   const dropped = link.takeDroppedLines()
   if (dropped > 0) logger.warn({ dropped }, 'lines of this log were dropped: the core was behind')
-  link.say({ type: 'stats', stats: front.snapshot(), usage: front.usage(), isListening: front.listener.isListening })
+  link.say({ type: 'stats', stats: front.snapshot(), usage: front.usage() })
 }
 
 async function close(): Promise<void> {

@@ -7,7 +7,7 @@
  */
 import type { Socket } from 'node:net'
 import type { AppendReceiver } from '../log/frame-log.js'
-import { admitPublish, type UpstreamKind } from './admission.js'
+import { admitPublish, payloadBytesMax, type UpstreamKind } from './admission.js'
 import { PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
 import type { DownstreamKind, Will } from './core.js'
 import type { Session } from './front.js'
@@ -234,7 +234,7 @@ export class LightSession implements Session, AppendReceiver {
       return
     }
     const kind = ownTopicKind(bytes, topicStart, topicEnd, this.deviceId)
-    if (kind === null || end - payloadStart > this.shared.payloadBytesMax(kind)) {
+    if (kind === null || end - payloadStart > payloadBytesMax(kind)) {
       this.refusePublish(bytes, topicStart, topicEnd, end - payloadStart)
       return
     }
@@ -268,7 +268,7 @@ export class LightSession implements Session, AppendReceiver {
       else this.ackQos = qos
     }
     this.write(subackBytes(subscribe))
-    if (subscribe.wanted.some(({ kind }) => kind === 'config')) this.shared.front.core.requestConfig(this.deviceId, this.number)
+    if (subscribe.wanted.some(({ kind }) => kind === 'config')) this.shared.front.core.requestConfig(this.deviceId)
   }
 
   private unsubscribe(bytes: Buffer, start: number, body: number, end: number): void {

@@ -4,8 +4,6 @@
  */
 import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { PAYLOAD_BYTES_MAX, STATUS_BYTES_MAX } from '@tidemark/protocol'
-import type { UpstreamKind } from './admission.js'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
 import type { Will } from './core.js'
 import type { Front } from './front.js'
@@ -69,10 +67,6 @@ export class LightSessions {
     socket.on('data', onData)
     socket.on('error', onError)
     socket.on('close', onClose)
-  }
-
-  payloadBytesMax(kind: UpstreamKind): number {
-    return kind === 'status' ? STATUS_BYTES_MAX : PAYLOAD_BYTES_MAX
   }
 
   appendWill(deviceId: string, { kind, payload }: Will): void {

@@ -4,27 +4,21 @@
  * frames as they lie in the log; any other is one MessagePack value.
  */
 import { decode, encode } from '@msgpack/msgpack'
-import type { DownstreamKind, Will } from './core.js'
+import type { Connected, DeviceStatus, DownstreamKind } from './core.js'
 import type { FrontStats, ProcessStats } from './stats.js'
 
 export type ToCore =
-  | {
-      readonly type: 'connected'
-      readonly deviceId: string
-      readonly number: number
-      readonly acceptedMs: number
-      readonly will: Will | null
-    }
+  | ({ readonly type: 'connected' } & Connected)
   | { readonly type: 'disconnected'; readonly deviceId: string; readonly number: number }
   | { readonly type: 'watch-statuses' }
   /** The next page of the statuses that the filter names. */
   | { readonly type: 'statuses'; readonly request: number; readonly filter: string }
   /** No more of its pages are wanted. */
   | { readonly type: 'statuses-end'; readonly request: number }
-  | { readonly type: 'config'; readonly deviceId: string; readonly number: number }
+  | { readonly type: 'config'; readonly deviceId: string }
   /** A line of the front's log, JSON. */
   | { readonly type: 'log'; readonly line: string }
-  | { readonly type: 'stats'; readonly stats: FrontStats; readonly usage: ProcessStats; readonly isListening: boolean }
+  | { readonly type: 'stats'; readonly stats: FrontStats; readonly usage: ProcessStats }
   | { readonly type: 'listening'; readonly isListening: boolean }
   | { readonly type: 'failed-to-listen'; readonly code: string; readonly message: string }
 
@@ -44,7 +38,7 @@ export type ToFront =
       readonly payload: Uint8Array
       readonly isRetained: boolean
     }
-  | { readonly type: 'status'; readonly deviceId: string; readonly payload: Uint8Array }
+  | ({ readonly type: 'status' } & DeviceStatus)
   | {
       readonly type: 'page'
       readonly request: number
@@ -59,7 +53,7 @@ const VALUE = 2
 const HEAD_BYTES = 5
 
 /** Bytes of a wave's message before its frames. */
-export const WAVE_HEAD_BYTES = HEAD_BYTES + 5
+const WAVE_HEAD_BYTES = HEAD_BYTES + 5
 
 /** A longer message is a mistake of ours. */
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024
