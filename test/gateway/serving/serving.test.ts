@@ -1,8 +1,11 @@
 /** What is served, against all rows that the same log gives, wherever they lie just then. */
+import { DuckDBInstance } from '@duckdb/node-api'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { dataPaths } from '../../../gateway/src/archive/paths.js'
 import type { FeatureCells } from '../../../gateway/src/serving/messages.js'
 import { compareKeys, decodeCursor, type ReadingKey } from '../../../gateway/src/serving/reading-key.js'
+import { readReadings } from '../../../gateway/src/serving/readings-query.js'
 import { mergedHours } from '../../../gateway/src/serving/serving.js'
 import { log, writeLog } from '../../kit/arbitrary-log.js'
 import { EVERYTHING } from '../../kit/expect-features.js'
@@ -192,6 +195,41 @@ describe('readings', () => {
     const bytes = await served.serving.readings({ deviceId: 'pump-7', ...range, after: null, limit: 10, metrics: null })
     expect(seqsOf(JSON.parse(new TextDecoder().decode(bytes!))), 'from is in the range, to is not').toEqual([2, 3])
     expect(seqsOf(await page(served, 'pump-7', null, 100, ['level'])), 'no reading of it has such a metric').toEqual([])
+  })
+
+  test('of an answer that took too long end at an hour, and go on behind it with those of files and of memory, each once', async () => {
+    const t = new Timeline().start({ smallHourWaitMs: 0, smallHourRows: 0 })
+    const fromMs = t.nowMs
+    const hours = 60
+    for (let seq = 1; seq <= hours; seq++) {
+      t.reading({ seq, eventTimeMs: t.nowMs })
+      t.nowMs += 3_600_000
+    }
+    t.drain()
+    t.reading({ seq: hours + 1, eventTimeMs: t.nowMs })
+    const served = new ServedLog()
+    for (const entry of t.entries) served.apply(entry)
+    await served.commit()
+    const instance = await DuckDBInstance.create(':memory:')
+    onTestFinished(() => instance.closeSync())
+    const connection = await instance.connect()
+    await connection.run("SET TimeZone = 'UTC'")
+    const read = vi.spyOn(served.client, 'read')
+    const pages: (unknown[] | undefined)[] = []
+    for (let after: string | null = ''; after !== null; ) {
+      const request = { deviceId: 'pump-7', fromMs, toMs: t.nowMs + 3_600_000, limit: 1000, metrics: null }
+      await served.serving.readings({ ...request, after: after === '' ? null : decodeCursor(after) })
+      const job = read.mock.lastCall![0]
+      if (job.job !== 'readings') throw new Error('no readings were asked for')
+      let nowMs = 0
+      const clock = vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 10_000))
+      const bytes = await readReadings(connection, dataPaths(served.dataDir), job).finally(() => clock.mockRestore())
+      const got: { readings: Json[]; next: string | null } = JSON.parse(new TextDecoder().decode(bytes))
+      pages.push(seqsOf(got))
+      after = got.next
+    }
+    expect(pages.length).toBeGreaterThan(1)
+    expect(pages.flat()).toEqual(Array.from({ length: hours + 1 }, (_, k) => k + 1))
   })
 
   test('of a device that nobody knows are none, and a cursor that is none is refused', async () => {
