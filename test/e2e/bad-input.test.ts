@@ -174,24 +174,25 @@ const REFUSED: readonly (readonly [string, string, string, () => Buffer])[] = [
   ['a topic that is none of ours', 'wrong-topic', 'factory/press-1', () => batch()],
   ['a topic that only the gateway writes', 'wrong-topic', 'tm/1/press-1/config', () => batch()],
   ["another device's topic", 'topic-of-another-device', 'tm/1/press-2/batch', () => batch()],
-  ['a payload of one byte more than 128 KiB', 'payload-too-large', 'tm/1/press-3/batch', () => Buffer.alloc(PAYLOAD_BYTES_MAX + 1)],
-  ['a packet of 64 MiB, before it is read', 'packet-too-large', 'tm/1/press-4/batch', () => Buffer.alloc(64 * 1024 * 1024)]
+  ['a payload of one byte more than 128 KiB', 'payload-too-large', 'tm/1/press-1/batch', () => Buffer.alloc(PAYLOAD_BYTES_MAX + 1)],
+  ['a packet of 64 MiB, before it is read', 'packet-too-large', 'tm/1/press-1/batch', () => Buffer.alloc(64 * 1024 * 1024)]
 ]
 
 test('the front refuses each of these, ends the connection, and disturbs nobody else', async () => {
   const gateway = await startGateway(`${tempDir()}/data`)
   const bystander = await connect(gateway, 'press-9')
   const refused = new Map<string, number>()
-  for (const [n, [what, refusal, topic, payload]] of REFUSED.entries()) {
-    const client = await connect(gateway, `press-${n}`)
+  for (const [what, refusal, topic, payload] of REFUSED) {
+    const client = await connect(gateway, 'press-1')
     client.on('error', () => {})
     const closed = new Promise<void>(resolve => client.once('close', () => resolve()))
     client.publish(topic, payload(), { qos: 1 })
     await closed
-    const isSaid = (line: Record<string, unknown>) => line.refusal === refusal && line.client === `press-${n}`
-    await until(`the refusal of ${what} in the log`, () => gateway.logLines().some(isSaid))
-    refused.set(refusal, (refused.get(refusal) ?? 0) + 1)
-    expect(await gateway.metric(`tidemark_publishes_refused_total{refusal="${refusal}"}`), what).toBe(refused.get(refusal))
+    const times = (refused.get(refusal) ?? 0) + 1
+    refused.set(refusal, times)
+    const isSaid = (line: Record<string, unknown>) => line.refusal === refusal && line.client === 'press-1'
+    await until(`the refusal of ${what} in the log`, () => gateway.logLines().filter(isSaid).length === times)
+    expect(await gateway.metric(`tidemark_publishes_refused_total{refusal="${refusal}"}`), what).toBe(times)
   }
   await bystander.publishAsync('tm/1/press-9/batch', batch(), { qos: 1 })
   await bystander.endAsync()
