@@ -48,7 +48,7 @@ async function demo(options: DemoOptions): Promise<boolean> {
   const dir = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'tidemark-demo-')) : resolve(options.keep)
   mkdirSync(dir, { recursive: true })
   const stopping = stopOnSignals()
-  const running: { kill(): void }[] = []
+  const running: { kill(): Promise<void> }[] = []
   try {
     const gateway = await startGateway(dir)
     running.push(gateway)
@@ -84,7 +84,7 @@ async function demo(options: DemoOptions): Promise<boolean> {
     print(ok ? 'ok: every reading is accounted for, exactly once' : 'NOT OK: see above')
     return ok
   } finally {
-    for (const each of running) each.kill()
+    await Promise.all(running.map(each => each.kill()))
     if (options.keep === undefined) rmSync(dir, { recursive: true, force: true })
   }
 }

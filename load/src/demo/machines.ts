@@ -11,7 +11,7 @@ export interface RunningGateway {
   /** Drains it. Rejects where it does not end well. */
   stop(): Promise<void>
   /** Ends it in whatever state it is. */
-  kill(): void
+  kill(): Promise<void>
 }
 
 /** Rows of small hours wait in a long-lived gateway; here everything should be there to look at soon. */
@@ -25,11 +25,11 @@ export async function startGateway(dir: string): Promise<RunningGateway> {
   const args = ['start', '--config', config, '--data-dir', dataDir, '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0']
   const child = new Child('gateway', args, join(dir, 'gateway.log'))
   const { mqtt, http } = await serving(child)
-  return { mqttUrl: `mqtt://${mqtt}`, httpUrl: `http://${http}`, dataDir, stop: () => child.endWell(), kill: () => child.endAll() }
+  return { mqttUrl: `mqtt://${mqtt}`, httpUrl: `http://${http}`, dataDir, stop: () => child.endWell(), kill: () => killed([child]) }
 }
 
 /** One agent that measures this machine, three that play machines. */
-export function startAgents(dir: string, mqttUrl: string): { readonly count: number; stop(): Promise<void>; kill(): void } {
+export function startAgents(dir: string, mqttUrl: string): { readonly count: number; stop(): Promise<void>; kill(): Promise<void> } {
   const configs = [
     { device_id: 'this-machine', profile: 'host', source: { type: 'system' }, interval: '1s' },
     ...[1, 2, 3].map(seed => ({
@@ -49,8 +49,11 @@ export function startAgents(dir: string, mqttUrl: string): { readonly count: num
     stop: async () => {
       await Promise.all(children.map(child => child.endWell()))
     },
-    kill: () => {
-      for (const child of children) child.endAll()
-    }
+    kill: () => killed(children)
   }
+}
+
+async function killed(children: readonly Child[]): Promise<void> {
+  for (const child of children) child.endAll()
+  await Promise.all(children.map(({ exited }) => exited))
 }
