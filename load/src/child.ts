@@ -1,4 +1,7 @@
-/** A real process of the project's: started from its dist, its output kept in a file, ended only by its own id. */
+/**
+ * A real process of the project's: started from its dist, its output kept in a file, ended only by its own id. Ctrl-C does not reach it
+ * from the terminal: the one that started it says what ends, and in which order; and it takes along what is left when it ends itself.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createWriteStream, existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -31,8 +34,10 @@ export class Child {
     const env = { ...inherited, ...more }
     this.process = spawn(process.execPath, [cli, ...args], {
       env: crash === null ? env : { ...env, TIDEMARK_CRASH_AT: `${crash.point}:${crash.count}` },
-      stdio: ['ignore', 'pipe', 'pipe']
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true
     })
+    process.on('exit', this.leaveNothing)
     const log = createWriteStream(logPath, { flags: 'a' })
     this.process.stderr!.pipe(log, { end: false })
     this.process.stdout!.pipe(log, { end: false })
@@ -40,7 +45,10 @@ export class Child {
     this.exited = new Promise((resolve, reject) => {
       this.process.once('error', reject)
       // `close`: its output is whole, too.
-      this.process.once('close', (code, signal) => log.end(() => resolve({ code, signal })))
+      this.process.once('close', (code, signal) => {
+        process.off('exit', this.leaveNothing)
+        log.end(() => resolve({ code, signal }))
+      })
     })
   }
 
@@ -58,6 +66,20 @@ export class Child {
     this.process.kill(signal)
   }
 
+  /** SIGKILL to it and to all that it has started. */
+  endAll(): void {
+    const { pid, exitCode, signalCode } = this.process
+    if (pid === undefined || exitCode !== null || signalCode !== null) return
+    process.kill(-pid, 'SIGKILL')
+  }
+
+  /** Ends it as Ctrl-C does. Rejects where it does not end well. */
+  async endWell(): Promise<void> {
+    this.end('SIGTERM')
+    const exit = await this.exited
+    if (exit.code !== 0) throw this.unexpected(exit)
+  }
+
   /** What it said last, once it has ended. */
   lastLines(): string {
     return readFileSync(this.logPath, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n  ')
@@ -69,6 +91,8 @@ export class Child {
       `the ${this.name} ended with ${signal ?? `exit code ${code}`}; it said last (${this.logPath}):\n  ${this.lastLines()}`
     )
   }
+
+  private readonly leaveNothing = (): void => this.endAll()
 
   private splitLines(): void {
     let rest = ''

@@ -12,6 +12,7 @@ import { startAgents, startGateway } from './demo/machines.js'
 import { DemoProgress } from './demo/progress.js'
 import { printReport, readLedger } from './demo/report.js'
 import { type GatewayMetrics, readMetrics } from './gateway-metrics.js'
+import { stopOnSignals } from './proof-command.js'
 
 interface DemoOptions {
   readonly for: string
@@ -46,14 +47,23 @@ async function demo(options: DemoOptions): Promise<boolean> {
   const forMs = durationMs(options.for)
   const dir = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'tidemark-demo-')) : resolve(options.keep)
   mkdirSync(dir, { recursive: true })
+  const stopping = stopOnSignals()
+  const running: { kill(): Promise<void> }[] = []
   try {
     const gateway = await startGateway(dir)
+    running.push(gateway)
     const agents = startAgents(dir, gateway.mqttUrl)
+    running.push(agents)
     print(`gateway ${gateway.mqttUrl}, metrics ${gateway.httpUrl}/metrics`)
     print(
       `${agents.count} agents (one measures this machine) and ${options.devices} simulated devices send for ${options.for}; Ctrl-C ends early and cleanly`
     )
-    const fleet = await playFleet(gateway.mqttUrl, gateway.httpUrl, Number(options.devices), forMs, agents.count)
+    const fleet = await playFleet(gateway.mqttUrl, gateway.httpUrl, {
+      devices: Number(options.devices),
+      forMs,
+      agents: agents.count,
+      signal: stopping
+    })
     await agents.stop()
     await gateway.stop()
     print('comparing the archive with what the simulator must have sent …')
@@ -74,14 +84,16 @@ async function demo(options: DemoOptions): Promise<boolean> {
     print(ok ? 'ok: every reading is accounted for, exactly once' : 'NOT OK: see above')
     return ok
   } finally {
+    await Promise.all(running.map(each => each.kill()))
     if (options.keep === undefined) rmSync(dir, { recursive: true, force: true })
   }
 }
 
-async function playFleet(url: string, httpUrl: string, devices: number, forMs: number, agents: number): Promise<FleetReport> {
-  const stop = new AbortController()
-  const onSignal = () => stop.abort()
-  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+async function playFleet(
+  url: string,
+  httpUrl: string,
+  { devices, forMs, agents, signal }: { devices: number; forMs: number; agents: number; signal: AbortSignal }
+): Promise<FleetReport> {
   const view = new DemoProgress(process.stderr)
   let metrics: GatewayMetrics = new Map()
   const polling = setInterval(() => {
@@ -91,13 +103,12 @@ async function playFleet(url: string, httpUrl: string, devices: number, forMs: n
     )
   }, METRICS_MS)
   try {
-    return await runFleet({ url, devices, intervalMs: INTERVAL_MS, forMs, rates: RATES, signal: stop.signal }, progress =>
+    return await runFleet({ url, devices, intervalMs: INTERVAL_MS, forMs, rates: RATES, signal }, progress =>
       view.show(progress, agents, metrics)
     )
   } finally {
     clearInterval(polling)
     view.end()
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
   }
 }
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { durationMs } from '@tidemark/protocol'
 import { Command, InvalidArgumentError } from 'commander'
-import { endAs, requireWritableFolder } from './proof-command.js'
+import { endAs, requireWritableFolder, stopOnSignals } from './proof-command.js'
 import { consoleFor } from './run/console.js'
 import { htmlReport } from './run/html-report.js'
 import { thisMachine } from './run/machine.js'
@@ -72,23 +72,17 @@ async function main(): Promise<number> {
   if (options.report !== undefined) requireWritableFolder(options.report, '--report')
   const dir = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'tidemark-load-')) : resolve(options.keep)
   mkdirSync(dir, { recursive: true })
-  const interrupt = new AbortController()
-  const onSignal = () => {
-    if (interrupt.signal.aborted) process.exit(130)
-    interrupt.abort()
-  }
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  const stopping = stopOnSignals()
   const view = consoleFor(process.stderr)
   process.stdout.write(`${scenario.name}: ${scenario.about}\n`)
   try {
-    const played = await play(scenario, dir, view, interrupt.signal).finally(() => view.end())
+    const played = await play(scenario, dir, view, stopping).finally(() => view.end())
     const result = resultOf(played, thisMachine())
     process.stdout.write(tableText(result))
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`)
     if (options.report !== undefined) writeFileSync(options.report, htmlReport(result, played.points, scenario.about))
     return result.ok ? 0 : 1
   } finally {
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
     if (options.keep === undefined) rmSync(dir, { recursive: true, force: true })
   }
 }

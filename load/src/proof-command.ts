@@ -23,11 +23,15 @@ export function requireWritableFolder(path: string, option = '--json'): void {
   }
 }
 
-/** Aborted by the first Ctrl-C. */
-export function stopOnSignals(): AbortController {
+/** Aborted by the first Ctrl-C; a second one ends at once. */
+export function stopOnSignals(): AbortSignal {
   const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
-  return stopping
+  const onSignal = () => {
+    if (stopping.signal.aborted) process.exit(130)
+    stopping.abort()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
+  return stopping.signal
 }
 
 /** Runs a command, and turns what it returns or throws into an exit code and a line for the person. */

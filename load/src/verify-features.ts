@@ -54,7 +54,7 @@ async function main(): Promise<number> {
     else if (process.stderr.isTTY) process.stderr.write(`${name} …\n`)
   }
   try {
-    const { verdict, faults, folder } = await verifyFeatures({ ...options, onCase, signal: stopping.signal })
+    const { verdict, faults, folder } = await verifyFeatures({ ...options, onCase, signal: stopping })
     for (const fault of faults) process.stdout.write(`  - ${fault}\n`)
     const said = verdict.ok ? 'OK: the same features, however late their readings came' : 'NOT OK'
     process.stdout.write(`${verdict.recording} as ${verdict.profile}, seed ${verdict.seed}: ${said}\n`)
@@ -62,7 +62,7 @@ async function main(): Promise<number> {
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(verdict, null, 2)}\n`)
     return verdict.ok ? 0 : 1
   } catch (error) {
-    if (stopping.signal.aborted) return 130
+    if (stopping.aborted) return 130
     throw error
   }
 }

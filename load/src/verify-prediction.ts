@@ -2,11 +2,10 @@
 /** The command line of the prediction proof: arguments, Ctrl-C, exit codes. 0: proved. 1: not so. 2: something to correct first. */
 import { writeFileSync } from 'node:fs'
 import { durationMs } from '@tidemark/protocol'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { TooSmallError } from './prediction/evaluate.js'
+import { Command, InvalidArgumentError } from 'commander'
 import { verdictOf, verdictText, verdictToJson } from './prediction/verdict.js'
 import { verifyPrediction } from './prediction/verify.js'
-import { UsageError } from './replay/replay-error.js'
+import { endAs, requireWritableFolder, stopOnSignals } from './proof-command.js'
 
 const HELP = `
 A simulated fleet with wear and failures sends its history to a real gateway, whose time follows it; some devices are out of reach for
@@ -67,37 +66,19 @@ function rate(text: string): number {
 
 async function main(): Promise<number> {
   const options = program.parse().opts<Options>()
-  if (options.json !== undefined) expectWritable(options.json)
-  const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
+  if (options.json !== undefined) requireWritableFolder(options.json)
+  const stopping = stopOnSignals()
   try {
     const say = (line: string) => process.stdout.write(`${line}\n`)
-    const found = await verifyPrediction({ ...options, signal: stopping.signal, say })
+    const found = await verifyPrediction({ ...options, signal: stopping, say })
     const verdict = verdictOf(found)
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(verdictToJson(found, verdict), null, 2)}\n`)
     process.stdout.write(`\n${verdictText(found, verdict)}`)
     return verdict.faults.length === 0 ? 0 : 1
   } catch (error) {
-    if (stopping.signal.aborted) return 130
+    if (stopping.aborted) return 130
     throw error
   }
 }
 
-/** Said before the proof, not behind it. */
-function expectWritable(path: string): void {
-  try {
-    writeFileSync(path, '')
-  } catch (cause) {
-    throw new UsageError(`cannot write ${path}: correct --json`, { cause })
-  }
-}
-
-try {
-  process.exitCode = await main()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    process.stderr.write(`verify-prediction: ${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = error instanceof UsageError || error instanceof TooSmallError ? 2 : 1
-  }
-}
+await endAs('verify-prediction', main)

@@ -54,14 +54,14 @@ async function main(): Promise<number> {
     return shown
   }
   try {
-    const { verdict, faults, folder } = await verifyReplay({ ...options, show, signal: stopping.signal }).finally(() => shown?.stop())
+    const { verdict, faults, folder } = await verifyReplay({ ...options, show, signal: stopping }).finally(() => shown?.stop())
     process.stdout.write(`\n${verdict.recording} as ${verdict.profile}\n${verdictText(verdict)}`)
     for (const fault of faults) process.stdout.write(`  - ${fault}\n`)
     if (folder !== null) process.stdout.write(`data and logs: ${folder}\n`)
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(verdict, null, 2)}\n`)
     return verdict.ok ? 0 : 1
   } catch (error) {
-    if (stopping.signal.aborted) return 130
+    if (stopping.aborted) return 130
     throw error
   }
 }

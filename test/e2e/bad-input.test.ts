@@ -1,6 +1,6 @@
 /** What no device should send, over real MQTT: where it ends up, and that the gateway goes on. */
 import { decodeMulti, encode } from '@msgpack/msgpack'
-import { columnsOf, encodeBatch, PAYLOAD_BYTES_MAX, ROTATING_MACHINE, type Value } from '@tidemark/protocol'
+import { columnsOf, encodeBatch, PAYLOAD_BYTES_MAX, type RejectReason, ROTATING_MACHINE, type Value } from '@tidemark/protocol'
 import mqtt, { type MqttClient } from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
 import { query, type RunningGateway, startGateway } from '../kit/processes.js'
@@ -50,85 +50,101 @@ async function connect(gateway: RunningGateway, clientId: string): Promise<MqttC
   return client
 }
 
-/** Sends what is bad, then what is good: the first must be in the quarantine with its bytes, the second in the archive. */
-async function expectQuarantined(
-  payload: Buffer,
-  kind: 'batch' | 'json',
-  reason: string,
-  readings: number
-): Promise<Record<string, unknown>[]> {
-  const gateway = await startGateway(`${tempDir()}/data`)
-  const client = await connect(gateway, 'press-1')
-  await client.publishAsync(`tm/1/press-1/${kind}`, payload, { qos: 1 })
-  await client.publishAsync('tm/1/press-1/batch', batch(), { qos: 1 })
-  await client.endAsync()
-  expect(await gateway.stop()).toBe(0)
-  const rows = await query(
-    gateway.dataDir,
-    'SELECT reason, detail, accounted, seq, lower(hex(payload)) AS payload FROM quarantine ORDER BY seq'
-  )
-  expect(rows.map(row => row.reason)).toEqual(new Array(readings).fill(reason))
-  for (const row of rows) expect(row.payload).toBe(payload.toString('hex'))
-  expect(await query(gateway.dataDir, 'SELECT count(*)::INT AS n FROM readings')).toEqual([{ n: 1 }])
-  return rows
+interface Bad {
+  readonly what: string
+  readonly reason: RejectReason
+  readonly kind?: 'batch' | 'json'
+  readonly payload: () => Buffer
+  /** How many readings the quarantine counts, and what it says of each. */
+  readonly readings?: number
+  readonly detail?: string
 }
 
-test('bytes that are no batch are quarantined as undecodable', async () => {
-  await expectQuarantined(Buffer.from([0xc1, 0x00, 0xff, 0x42]), 'batch', 'undecodable', 1)
-})
+const json = (reading: object) => Buffer.from(JSON.stringify(reading))
 
-test('a batch with damaged columns is accounted reading by reading', async () => {
-  const rows = await expectQuarantined(
-    batch({ rows: [GOOD, GOOD, GOOD], columns: columns => columns.pop() }),
-    'batch',
-    'columns-damaged',
-    3
+const BAD: readonly Bad[] = [
+  { what: 'bytes that are no batch', reason: 'undecodable', payload: () => Buffer.from([0xc1, 0x00, 0xff, 0x42]) },
+  {
+    what: 'a batch with damaged columns, reading by reading',
+    reason: 'columns-damaged',
+    payload: () => batch({ rows: [GOOD, GOOD, GOOD], columns: columns => columns.pop() }),
+    readings: 3
+  },
+  {
+    what: 'a batch of an unknown profile',
+    reason: 'unknown-profile',
+    payload: () => batch({ profile: 'steam-engine' }),
+    detail: 'steam-engine'
+  },
+  {
+    what: 'a reading that lacks a required metric',
+    reason: 'metric-missing',
+    payload: () => batch({ rows: [withMetric(0, null)] }),
+    detail: 'temperature'
+  },
+  {
+    what: 'a value of the wrong type',
+    reason: 'metric-wrong-type',
+    payload: () => batch({ columns: columns => columns.splice(0, 1, 'seventy') })
+  },
+  {
+    what: 'a value out of range',
+    reason: 'metric-out-of-range',
+    payload: () => batch({ rows: [withMetric(0, 200.01)] }),
+    detail: '200.01'
+  },
+  { what: 'NaN', reason: 'metric-not-finite', payload: () => batch({ rows: [withMetric(1, Number.NaN)] }) },
+  {
+    what: 'an event time an hour ahead',
+    reason: 'event-time-in-future',
+    payload: () => batch({ eventTimeMs: Date.now() + HOUR_MS })
+  },
+  {
+    what: 'an event time before the year 2000',
+    reason: 'event-time-too-old',
+    payload: () => batch({ eventTimeMs: Date.UTC(1999, 11, 31, 23, 59) })
+  },
+  { what: 'JSON that is none', reason: 'undecodable', kind: 'json', payload: () => Buffer.from('{"event_id": ') },
+  {
+    what: 'a JSON reading without a zone in its time',
+    reason: 'event-time-invalid',
+    kind: 'json',
+    payload: () => json({ event_id: 'a', event_time: '2026-01-01T00:00:00', profile: 'rotating-machine', temperature: 20, vibration: 1 })
+  }
+]
+
+test('whatever is bad is quarantined with its reason and its bytes, and what is good behind it is archived', async () => {
+  const gateway = await startGateway(`${tempDir()}/data`)
+  const payloads = BAD.map(({ payload }) => payload())
+  for (const [n, { kind = 'batch' }] of BAD.entries()) {
+    const client = await connect(gateway, `press-${n}`)
+    await client.publishAsync(`tm/1/press-${n}/${kind}`, payloads[n], { qos: 1 })
+    await client.publishAsync(`tm/1/press-${n}/batch`, batch(), { qos: 1 })
+    await client.endAsync()
+  }
+  expect(await gateway.stop()).toBe(0)
+  const quarantined = await query(
+    gateway.dataDir,
+    'SELECT device_id, reason, detail, accounted, seq, lower(hex(payload)) AS payload FROM quarantine ORDER BY device_id, seq'
   )
-  expect(rows.map(row => [Number(row.seq), row.accounted])).toEqual([
-    [1, true],
-    [2, true],
-    [3, true]
-  ])
-})
-
-test('a batch of an unknown profile is quarantined with the profile named', async () => {
-  const rows = await expectQuarantined(batch({ profile: 'steam-engine' }), 'batch', 'unknown-profile', 1)
-  expect(rows[0].detail).toContain('steam-engine')
-})
-
-test('a reading that lacks a required metric is quarantined with the metric named', async () => {
-  const rows = await expectQuarantined(batch({ rows: [withMetric(0, null)] }), 'batch', 'metric-missing', 1)
-  expect(rows[0].detail).toContain('temperature')
-})
-
-test('a value of the wrong type is quarantined', async () => {
-  await expectQuarantined(batch({ columns: columns => columns.splice(0, 1, 'seventy') }), 'batch', 'metric-wrong-type', 1)
-})
-
-test('a value out of range is quarantined', async () => {
-  const rows = await expectQuarantined(batch({ rows: [withMetric(0, 200.01)] }), 'batch', 'metric-out-of-range', 1)
-  expect(rows[0].detail).toContain('200.01')
-})
-
-test('NaN is quarantined', async () => {
-  await expectQuarantined(batch({ rows: [withMetric(1, Number.NaN)] }), 'batch', 'metric-not-finite', 1)
-})
-
-test('an event time an hour ahead is quarantined', async () => {
-  await expectQuarantined(batch({ eventTimeMs: Date.now() + HOUR_MS }), 'batch', 'event-time-in-future', 1)
-})
-
-test('an event time before the year 2000 is quarantined', async () => {
-  await expectQuarantined(batch({ eventTimeMs: Date.UTC(1999, 11, 31, 23, 59) }), 'batch', 'event-time-too-old', 1)
-})
-
-test('JSON that is none is quarantined as undecodable', async () => {
-  await expectQuarantined(Buffer.from('{"event_id": '), 'json', 'undecodable', 1)
-})
-
-test('a JSON reading without a zone in its time is quarantined', async () => {
-  const reading = { event_id: 'a', event_time: '2026-01-01T00:00:00', profile: 'rotating-machine', temperature: 20, vibration: 1 }
-  await expectQuarantined(Buffer.from(JSON.stringify(reading)), 'json', 'event-time-invalid', 1)
+  const archived = await query(gateway.dataDir, 'SELECT device_id, count(*)::INT AS n FROM readings GROUP BY device_id')
+  for (const [n, { what, reason, readings = 1, detail = '' }] of BAD.entries()) {
+    const rows = quarantined.filter(row => row.device_id === `press-${n}`)
+    expect(
+      rows.map(row => row.reason),
+      what
+    ).toEqual(new Array(readings).fill(reason))
+    for (const row of rows)
+      expect(row, what).toMatchObject({ payload: payloads[n].toString('hex'), detail: expect.stringContaining(detail) })
+    if (readings > 1)
+      expect(
+        rows.map(row => [Number(row.seq), row.accounted]),
+        what
+      ).toEqual(rows.map((_, i) => [i + 1, true]))
+    expect(archived, what).toContainEqual({ device_id: `press-${n}`, n: 1 })
+  }
+  expect(archived).toHaveLength(BAD.length)
+  expect(quarantined).toHaveLength(BAD.reduce((sum, { readings = 1 }) => sum + readings, 0))
 })
 
 test('an opaque event ID is archived once, whatever comes with it the second time', async () => {
@@ -162,24 +178,27 @@ const REFUSED: readonly (readonly [string, string, string, () => Buffer])[] = [
   ['a packet of 64 MiB, before it is read', 'packet-too-large', 'tm/1/press-1/batch', () => Buffer.alloc(64 * 1024 * 1024)]
 ]
 
-for (const [what, refusal, topic, payload] of REFUSED) {
-  test(`the front refuses ${what}`, async () => {
-    const gateway = await startGateway(`${tempDir()}/data`)
-    const bystander = await connect(gateway, 'press-9')
+test('the front refuses each of these, ends the connection, and disturbs nobody else', async () => {
+  const gateway = await startGateway(`${tempDir()}/data`)
+  const bystander = await connect(gateway, 'press-9')
+  const refused = new Map<string, number>()
+  for (const [what, refusal, topic, payload] of REFUSED) {
     const client = await connect(gateway, 'press-1')
     client.on('error', () => {})
     const closed = new Promise<void>(resolve => client.once('close', () => resolve()))
     client.publish(topic, payload(), { qos: 1 })
     await closed
-    const line = await until('the refusal in the log', () => gateway.logLines().find(candidate => candidate.refusal === refusal))
-    expect(line.client).toBe('press-1')
-    expect(await gateway.metric(`tidemark_publishes_refused_total{refusal="${refusal}"}`)).toBe(1)
-    await bystander.publishAsync('tm/1/press-9/batch', batch(), { qos: 1 })
-    await bystander.endAsync()
-    expect(await gateway.stop()).toBe(0)
-    expect(await query(gateway.dataDir, 'SELECT device_id FROM readings')).toEqual([{ device_id: 'press-9' }])
-  })
-}
+    const times = (refused.get(refusal) ?? 0) + 1
+    refused.set(refusal, times)
+    const isSaid = (line: Record<string, unknown>) => line.refusal === refusal && line.client === 'press-1'
+    await until(`the refusal of ${what} in the log`, () => gateway.logLines().filter(isSaid).length === times)
+    expect(await gateway.metric(`tidemark_publishes_refused_total{refusal="${refusal}"}`), what).toBe(times)
+  }
+  await bystander.publishAsync('tm/1/press-9/batch', batch(), { qos: 1 })
+  await bystander.endAsync()
+  expect(await gateway.stop()).toBe(0)
+  expect(await query(gateway.dataDir, 'SELECT device_id FROM readings')).toEqual([{ device_id: 'press-9' }])
+})
 
 test('a client ID that is no device ID is refused', async () => {
   const gateway = await startGateway(`${tempDir()}/data`)

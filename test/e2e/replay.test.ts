@@ -1,13 +1,11 @@
-import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { ROOT, runToEnd } from '../kit/processes.js'
 
 // `npm run verify:replay`, shortened: real processes, really killed.
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const RECORDING = join(ROOT, '../shared/data/skab/valve1-0.csv')
 const ROWS = 600
 
@@ -17,23 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-interface Ran {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function verifyReplay(...args: string[]): Promise<Ran> {
-  return new Promise((resolve, reject) => {
-    const env = { ...process.env, TMPDIR: folder }
-    const child = spawn(process.execPath, [join(ROOT, 'load/dist/verify-replay.js'), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-    let [stdout, stderr] = ['', '']
-    child.stdout.on('data', text => (stdout += text))
-    child.stderr.on('data', text => (stderr += text))
-    child.once('error', reject)
-    child.once('close', code => resolve({ code, stdout, stderr }))
-  })
-}
+const verifyReplay = (...args: string[]) => runToEnd(join(ROOT, 'load/dist/verify-replay.js'), args, { env: { TMPDIR: folder } })
 
 /** The first rows of a real recording, where it is there. */
 function shortRecording(): string {

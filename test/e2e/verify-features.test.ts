@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { ROOT } from '../kit/processes.js'
+import { ROOT, runToEnd } from '../kit/processes.js'
 
 // `npm run verify:features`, shortened: a real gateway, which repairs by itself what comes past its panes.
 
@@ -16,17 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-function verifyFeatures(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const env = { ...process.env, TMPDIR: folder }
-    const child = spawn(process.execPath, [join(ROOT, 'load/dist/verify-features.js'), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-    let [stdout, stderr] = ['', '']
-    child.stdout.on('data', text => (stdout += text))
-    child.stderr.on('data', text => (stderr += text))
-    child.once('error', reject)
-    child.once('close', code => resolve({ code, stdout, stderr }))
-  })
-}
+const verifyFeatures = (...args: string[]) => runToEnd(join(ROOT, 'load/dist/verify-features.js'), args, { env: { TMPDIR: folder } })
 
 /** The first rows of a real recording, where it is there. */
 function shortRecording(): string {

@@ -80,7 +80,7 @@ describe('a fleet', () => {
   })
 
   test('gets everything through a broker that loses connections', async () => {
-    const broker = await brokerFor(n => (n % 40 === 0 ? 'lose' : n % 57 === 0 ? 'lose-ack' : 'ack'))
+    const broker: TestBroker = await brokerFor(n => (n % 40 === 0 ? 'lose' : n % 57 === 0 ? 'lose-ack' : 'ack'))
     const report = await runFleet(optionsFor(broker))
     expect(report.unacked).toBe(0)
     expect(report.disconnects).toBeGreaterThan(5)
@@ -91,19 +91,19 @@ describe('a fleet', () => {
   })
 
   test('sends what fell due while the broker was away once it is back', async () => {
-    const broker = await brokerFor()
-    let outages = 0
-    const onProgress = ({ acked, connected }: FleetProgress) => {
-      if (outages === 0 && acked > 0) {
-        broker.setUp(false)
-        outages++
-      } else if (connected === 0) broker.setUp(true)
+    // away from the 100th PUBLISH of 1,200 until the sampling is over
+    const broker: TestBroker = await brokerFor(n => {
+      if (n === 100) broker.setUp(false)
+      return 'ack'
+    })
+    const onProgress = ({ phase }: FleetProgress) => {
+      if (phase === 'draining') broker.setUp(true)
     }
     const report = await runFleet({ ...optionsFor(broker), forMs: 3000 }, onProgress)
-    expect(outages).toBe(1)
     expect(report).toMatchObject({ sampled: 1200, unacked: 0, ended: 20 })
     expect(report.disconnects).toBeGreaterThanOrEqual(20)
-    expect(report.pubackMs.p999).toBeGreaterThan(100) // counted from when they were due
+    // Counted from when they were due: most of them waited, though they were acked soon once they could be sent.
+    expect(report.pubackMs.p50).toBeGreaterThan(1000)
     const dir = tempDir()
     await writeArchive(dir, takeIn(broker.received))
     expect(await verifyArchive({ archiveDir: dir, run: report.run })).toMatchObject({ ok: true, missing: 0 })

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Child } from '../child.js'
+import { serving } from '../serving.js'
 
 export interface RunningGateway {
   readonly mqttUrl: string
@@ -9,6 +10,8 @@ export interface RunningGateway {
   readonly dataDir: string
   /** Drains it. Rejects where it does not end well. */
   stop(): Promise<void>
+  /** Ends it in whatever state it is. */
+  kill(): Promise<void>
 }
 
 /** Rows of small hours wait in a long-lived gateway; here everything should be there to look at soon. */
@@ -21,20 +24,12 @@ export async function startGateway(dir: string): Promise<RunningGateway> {
   writeFileSync(config, JSON.stringify(GATEWAY_CONFIG))
   const args = ['start', '--config', config, '--data-dir', dataDir, '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0']
   const child = new Child('gateway', args, join(dir, 'gateway.log'))
-  const ready = new Promise<{ mqtt: string; http: string }>(resolve => {
-    child.onLine(line => {
-      const said = line.startsWith('{') ? (JSON.parse(line) as { msg?: string; mqtt?: string; http?: string }) : {}
-      if (said.msg === 'ready') resolve({ mqtt: said.mqtt!, http: said.http! })
-    })
-  })
-  const ended = child.exited.then(exit => Promise.reject(child.unexpected(exit)))
-  ended.catch(() => {})
-  const { mqtt, http } = await Promise.race([ready, ended])
-  return { mqttUrl: `mqtt://${mqtt}`, httpUrl: `http://${http}`, dataDir, stop: () => endWell(child) }
+  const { mqtt, http } = await serving(child)
+  return { mqttUrl: `mqtt://${mqtt}`, httpUrl: `http://${http}`, dataDir, stop: () => child.endWell(), kill: () => killed([child]) }
 }
 
 /** One agent that measures this machine, three that play machines. */
-export function startAgents(dir: string, mqttUrl: string): { readonly count: number; stop(): Promise<void> } {
+export function startAgents(dir: string, mqttUrl: string): { readonly count: number; stop(): Promise<void>; kill(): Promise<void> } {
   const configs = [
     { device_id: 'this-machine', profile: 'host', source: { type: 'system' }, interval: '1s' },
     ...[1, 2, 3].map(seed => ({
@@ -52,13 +47,13 @@ export function startAgents(dir: string, mqttUrl: string): { readonly count: num
   return {
     count: children.length,
     stop: async () => {
-      await Promise.all(children.map(endWell))
-    }
+      await Promise.all(children.map(child => child.endWell()))
+    },
+    kill: () => killed(children)
   }
 }
 
-async function endWell(child: Child): Promise<void> {
-  child.end('SIGTERM')
-  const exit = await child.exited
-  if (exit.code !== 0) throw child.unexpected(exit)
+async function killed(children: readonly Child[]): Promise<void> {
+  for (const child of children) child.endAll()
+  await Promise.all(children.map(({ exited }) => exited))
 }

@@ -9,6 +9,7 @@ import { Child } from '../child.js'
 import { countRepairs, readGatewayDisk } from '../replay/gateway-disk.js'
 import { ReplayError } from '../replay/replay-error.js'
 import { until } from '../replay/waiting.js'
+import { serving } from '../serving.js'
 import type { Delivery, Pause } from './delivery.js'
 import { WireDevice } from './wire.js'
 
@@ -49,43 +50,29 @@ export async function deliver(delivery: Delivery, options: DeliverOptions): Prom
     ['start', '--config', config, '--data-dir', dataDir, '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0'],
     logPath('gateway')
   )
-  const onAbort = () => gateway.end('SIGKILL')
+  const onAbort = () => gateway.endAll()
   signal.addEventListener('abort', onAbort, { once: true })
-  let hasEnded = false
-  gateway.exited.then(() => (hasEnded = true))
   try {
-    const serving = await ready(gateway, () => hasEnded)
+    const { mqtt, http } = await serving(gateway)
+    const mqttPort = Number(mqtt.split(':')[1])
     const devices = new Map<string, WireDevice>()
     for (const [i, { deviceId, rows, pause }] of delivery.steps.entries()) {
       const device = devices.get(deviceId) ?? new WireDevice(deviceId, profile)
       devices.set(deviceId, device)
       const isLast = !delivery.steps.slice(i + 1).some(step => step.deviceId === deviceId)
-      await device.send(serving.mqttPort, rows, isLast)
-      await settle(pause, dataDir, profile, serving.httpUrl)
+      await device.send(mqttPort, rows, isLast)
+      await settle(pause, dataDir, profile, `http://${http}`)
     }
-    gateway.end('SIGTERM')
-    const exit = await gateway.exited
-    if (exit.code !== 0) throw gateway.unexpected(exit)
+    await gateway.endWell()
     return { dataDir, logPath }
   } catch (error) {
     if (signal.aborted) throw new ReplayError('interrupted', { cause: error })
     throw error
   } finally {
     signal.removeEventListener('abort', onAbort)
-    gateway.end('SIGKILL')
+    gateway.endAll()
     await gateway.exited
   }
-}
-
-async function ready(gateway: Child, hasEnded: () => boolean): Promise<{ mqttPort: number; httpUrl: string }> {
-  let serving: { mqttPort: number; httpUrl: string } | null = null
-  gateway.onLine(line => {
-    const { msg, mqtt, http } = JSON.parse(line) as { msg?: unknown; mqtt?: unknown; http?: unknown }
-    if (msg === 'ready') serving = { mqttPort: Number(String(mqtt).split(':')[1]), httpUrl: `http://${http}` }
-  })
-  await until(() => serving !== null || hasEnded(), 'the start of the gateway', WAIT_MS_MAX)
-  if (serving === null) throw gateway.unexpected(await gateway.exited)
-  return serving
 }
 
 /** `idle`: every device is idle, so that open hops were shown as provisional rows. */

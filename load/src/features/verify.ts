@@ -78,7 +78,7 @@ export interface VerifiedFeatures {
 export async function verifyFeatures(options: VerifyFeaturesOptions): Promise<VerifiedFeatures> {
   const profile = findProfile(options.profile, options.profileFile)
   const deliveries = deliveriesOf(options, profile)
-  const folder = makeFolder(options.keep)
+  const folder = makeFolder(options.keep, 'features')
   const cases: CaseVerdict[] = []
   const faults: string[] = []
   try {
@@ -91,8 +91,9 @@ export async function verifyFeatures(options: VerifyFeaturesOptions): Promise<Ve
       options.onCase(delivery.name, judged.verdict)
     }
   } catch (error) {
-    if (options.signal.aborted && options.keep === undefined) rmSync(folder, { recursive: true })
-    throw options.signal.aborted || error instanceof UsageError ? error : new UnfinishedReplayError(folder, error)
+    const isWorthKeeping = !(error instanceof UsageError) && !options.signal.aborted
+    if (options.keep === undefined && !isWorthKeeping) rmSync(folder, { recursive: true })
+    throw isWorthKeeping ? new UnfinishedReplayError(folder, error) : error
   }
   const ok = cases.every(each => each.ok) && faults.length === 0
   const isKept = options.keep !== undefined || !ok

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Child } from '../child.js'
 import { ReplayError } from '../replay/replay-error.js'
+import { serving } from '../serving.js'
 
 /** Boundaries are a day apart in the history's time: files by the hour, and few of them. */
 const GATEWAY_CONFIG = { flush: { interval: '1d', small_hour_wait: '1h' } }
@@ -26,21 +27,8 @@ export async function startTimedGateway(folder: string, startMs: number): Promis
   writeFileSync(config, JSON.stringify(GATEWAY_CONFIG))
   const args = ['start', '--config', config, '--data-dir', dataDir, '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0']
   const child = new Child('gateway', args, join(folder, 'gateway.log'), null, { TIDEMARK_CLOCK_FILE: clock })
-  const ready = new Promise<string>(resolve => {
-    child.onLine(line => {
-      const said = line.startsWith('{') ? (JSON.parse(line) as { msg?: string; mqtt?: string }) : {}
-      if (said.msg === 'ready') resolve(said.mqtt!)
-    })
-  })
-  const ended = child.exited.then(exit => Promise.reject(child.unexpected(exit)))
-  ended.catch(() => {})
-  const mqtt = await Promise.race([ready, ended])
-  const stop = async () => {
-    child.end('SIGTERM')
-    const exit = await child.exited
-    if (exit.code !== 0) throw child.unexpected(exit)
-  }
-  return { mqttUrl: `mqtt://${mqtt}`, dataDir, clock, stop, kill: () => child.end('SIGKILL') }
+  const { mqtt } = await serving(child)
+  return { mqttUrl: `mqtt://${mqtt}`, dataDir, clock, stop: () => child.endWell(), kill: () => child.endAll() }
 }
 
 /** Runs a command to its end and returns its stdout. Its progress goes to our terminal. Rejects where its exit code is not 0. */

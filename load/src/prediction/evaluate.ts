@@ -9,6 +9,7 @@
  * No training label looks into the test period: those of the last horizon before it are left out. Pure.
  */
 import { Draw } from '../replay/draw.js'
+import { UsageError } from '../replay/replay-error.js'
 import { areaUnderCurve, averagePrecision } from './auc.js'
 import type { Examples } from './examples.js'
 import { fitModel, type Rows } from './model.js'
@@ -42,9 +43,7 @@ export interface Judgement {
 }
 
 /** A training or test period lacks failures, or non-failures. */
-export class TooSmallError extends Error {
-  readonly code = 'TOO_SMALL'
-}
+export class TooSmallError extends UsageError {}
 
 interface Half {
   readonly train: readonly number[]

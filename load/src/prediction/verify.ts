@@ -1,10 +1,9 @@
 /** The prediction proof: history through a real gateway, labels, a training set cut by the gateway's command, a baseline, a verdict. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { ROTATING_MACHINE } from '@tidemark/protocol'
 import { withDuckDB } from '../replay/duckdb.js'
-import { UsageError } from '../replay/replay-error.js'
+import { makeFolder } from '../replay/verify.js'
 import { runCommand, startTimedGateway } from './commands.js'
 import { judge, judgeShuffled, splitExamples } from './evaluate.js'
 import { type Examples, readExamples } from './examples.js'
@@ -40,7 +39,7 @@ export interface PredictionOptions {
 }
 
 export async function verifyPrediction(options: PredictionOptions): Promise<Found> {
-  const folder = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'tidemark-prediction-')) : emptyFolder(options.keep)
+  const folder = makeFolder(options.keep, 'prediction')
   try {
     const archive = await makeArchive(folder, options)
     options.signal.throwIfAborted()
@@ -111,11 +110,4 @@ function setupOf({ devices, days, seed }: PredictionOptions): Omit<Found['setup'
 function readingsOf(folder: string): number {
   const { report } = JSON.parse(readFileSync(join(folder, 'run.json'), 'utf8')) as { report: { readings: number } }
   return report.readings
-}
-
-function emptyFolder(path: string): string {
-  const folder = resolve(path)
-  mkdirSync(folder, { recursive: true })
-  if (readdirSync(folder).length > 0) throw new UsageError(`${folder} is not empty: give another folder with --keep`)
-  return folder
 }

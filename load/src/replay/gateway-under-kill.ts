@@ -4,6 +4,7 @@
  */
 import type { Profile } from '@tidemark/protocol'
 import { Child } from '../child.js'
+import { servingOf } from '../serving.js'
 import { type GatewayDisk, readGatewayDisk } from './gateway-disk.js'
 import type { Crash, GatewayPoint } from './kill-plan.js'
 import { ReplayError } from './replay-error.js'
@@ -82,9 +83,7 @@ export class GatewayUnderKill {
   async stop(): Promise<void> {
     this.isStopping = true
     if (this.child === null) throw new ReplayError('the gateway is not running')
-    this.child.end('SIGTERM')
-    const exit = await this.child.exited
-    if (exit.code !== 0) throw this.child.unexpected(exit)
+    await this.child.endWell()
   }
 
   /** Ends it at once, without a word. */
@@ -128,9 +127,9 @@ export class GatewayUnderKill {
     const child = new Child('gateway', args, stage.logPath(`gateway-${++this.starts}`), crash)
     this.child = child
     child.onLine(line => {
-      const port = readyPort(line)
-      if (port === null) return
-      this.mqttPort = port
+      const serving = servingOf(line)
+      if (serving === null) return
+      this.mqttPort = Number(serving.mqtt.split(':')[1])
       this.isReady = true
     })
     await child.exited
@@ -144,15 +143,5 @@ export class GatewayUnderKill {
     const kill = { crash, isUnflushed: lastBatchEntry > committedEntry, isBetweenCommitAndRename: unrenamed > 0 }
     this.kills.push(kill)
     this.options.onKill(kill)
-  }
-}
-
-/** Of the line that says that the gateway serves; null for others. */
-export function readyPort(line: string): number | null {
-  try {
-    const { msg, mqtt } = JSON.parse(line) as { msg?: unknown; mqtt?: unknown }
-    return msg === 'ready' && typeof mqtt === 'string' ? Number(mqtt.slice(mqtt.lastIndexOf(':') + 1)) : null
-  } catch {
-    return null
   }
 }

@@ -55,7 +55,7 @@ export async function verifyReplay(options: VerifyOptions): Promise<Verified> {
   const startMs = performance.now()
   const profile = findProfile(options.profile, options.profileFile)
   const recording = readRecording(options.csv, profile)
-  const folder = makeFolder(options.keep)
+  const folder = makeFolder(options.keep, 'replay')
   const isTemporary = options.keep === undefined
   try {
     const draw = new Draw(options.seed)
@@ -118,8 +118,8 @@ function readProfile(path: string): Profile {
 }
 
 /** A temporary folder, or the one that is to be kept, which must be new or empty. */
-export function makeFolder(keep: string | undefined): string {
-  if (keep === undefined) return mkdtempSync(join(tmpdir(), 'tidemark-replay-'))
+export function makeFolder(keep: string | undefined, what: string): string {
+  if (keep === undefined) return mkdtempSync(join(tmpdir(), `tidemark-${what}-`))
   const folder = resolve(keep)
   if (existsSync(folder) && readdirSync(folder).length > 0) throw new UsageError(`${folder} is not empty: give --keep a new folder`)
   mkdirSync(folder, { recursive: true })

@@ -4,8 +4,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Child } from '../child.js'
 import { UsageError } from '../replay/replay-error.js'
+import { serving } from '../serving.js'
 import { gatewayConfig } from './gateway-config.js'
-import { descendantsOf } from './proc.js'
 
 /** Connections that one address of this machine takes; beyond, the gateway listens on all of them. */
 const ONE_ADDRESS_CONNECTIONS = 17_000
@@ -59,9 +59,7 @@ export class GatewayProcess {
   async killAndRestart(): Promise<void> {
     const { child } = this
     if (child === null) return
-    const below = descendantsOf(this.pid)
-    child.end('SIGKILL')
-    for (const pid of below) endQuietly(pid)
+    child.endAll()
     await child.exited
     await this.launch()
   }
@@ -70,58 +68,25 @@ export class GatewayProcess {
   async stop(): Promise<void> {
     const { child } = this
     if (child === null) return
-    child.end('SIGTERM')
-    const exit = await child.exited
-    this.forget()
-    if (exit.code !== 0) throw child.unexpected(exit)
+    await child.endWell().finally(() => {
+      this.child = null
+    })
   }
 
   /** Ends it in whatever state it is. */
   async abandon(): Promise<void> {
     const { child } = this
-    this.forget()
-    if (child === null) return
-    const below = descendantsOf(child.pid ?? process.pid)
-    child.end('SIGKILL')
-    for (const pid of below) endQuietly(pid)
-    await child.exited
-  }
-
-  private forget(): void {
     this.child = null
-    process.off('exit', this.leaveNothing)
+    child?.endAll()
+    await child?.exited
   }
-
-  /** However this process ends, unless it is killed itself. */
-  private readonly leaveNothing = (): void => this.child?.end('SIGKILL')
 
   private async launch(): Promise<void> {
     const addresses = ['--mqtt', `${this.host}:${this.mqttPort}`, '--http', `127.0.0.1:${this.httpPort}`]
     const args = ['start', '--config', this.configPath, '--data-dir', this.dataDir, ...addresses]
     if (this.host === '0.0.0.0') args.push('--insecure')
-    const child = new Child('gateway', args, join(this.dir, 'gateway.log'))
-    this.child = child
-    process.off('exit', this.leaveNothing)
-    process.on('exit', this.leaveNothing)
-    const ready = new Promise<void>(resolve => {
-      child.onLine(line => {
-        if (line.startsWith('{') && (JSON.parse(line) as { msg?: string }).msg === 'ready') resolve()
-      })
-    })
-    const ended = child.exited.then(exit => {
-      if (exit.code === 2) throw new UsageError(`the gateway does not start: ${child.lastLines()}`)
-      throw child.unexpected(exit)
-    })
-    ended.catch(() => {})
-    await Promise.race([ready, ended])
-  }
-}
-
-function endQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It has ended already.
+    this.child = new Child('gateway', args, join(this.dir, 'gateway.log'))
+    await serving(this.child)
   }
 }
 
