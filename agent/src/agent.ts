@@ -8,6 +8,7 @@ import type { Config } from './config.js'
 import { SALVAGES_MAX } from './limits.js'
 import { type InUse, RunningAgent, type RunOptions } from './running-agent.js'
 import { openSource } from './sources/open-source.js'
+import type { SqliteBuffer } from './sqlite-buffer.js'
 
 /**
  * Runs an agent until it is done or told to stop; what is unacked then is in the buffer. Throws `ConfigError` and
@@ -23,6 +24,7 @@ export async function runAgent(config: Config, options: RunOptions, started: (ag
     const [bufferOptions, bootId] = await Promise.all([bufferOptionsOf(config, source.live), readBootId()])
     for (let salvages = 0, isDamaged = false; ; salvages++) {
       const buffer = openBuffer(bufferOptions, log, isDamaged)
+      isDamaged = false
       try {
         const agent = new RunningAgent(use, buffer, options, bootId)
         started(agent)
@@ -34,11 +36,20 @@ export async function runAgent(config: Config, options: RunOptions, started: (ag
         if (!isDamage(error) || salvages >= SALVAGES_MAX) throw error
         isDamaged = true
       } finally {
-        buffer.close()
+        closeBuffer(buffer, isDamaged)
       }
     }
   } finally {
     unlock()
     await use.source.close?.()
+  }
+}
+
+/** A damaged one need not take what is written last: it is salvaged next. */
+function closeBuffer(buffer: SqliteBuffer, isDamaged: boolean): void {
+  try {
+    buffer.close()
+  } catch (error) {
+    if (!isDamaged || !isDamage(error)) throw error
   }
 }

@@ -18,10 +18,10 @@ export class BufferCompaction {
   next(epochs: readonly EpochRange[], after: number): readonly ChunkRow[] | null {
     for (;;) {
       const rows = segmentBehind(this.store, epochs, Math.max(this.compactedThrough, after))
-      const readings = rows.reduce((sum, row) => sum + row.readings, 0)
       if (rows.length >= COMPACT_CHUNKS_MIN) return rows
-      if (readings < COMPACT_CHUNKS_MIN) return null // the end of what is held: more may come
-      this.compactedThrough = rows[rows.length - 1].lastPosition
+      const last = rows.at(-1)
+      if (last === undefined || this.store.chunksBehind(last.lastPosition, 1).length === 0) return null // more may come to these
+      this.compactedThrough = last.lastPosition
     }
   }
 

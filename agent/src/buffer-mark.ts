@@ -8,14 +8,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs
 import { crc32 } from 'node:zlib'
 import type { BufferState } from './buffer-schema.js'
 import type { EpochRange } from './core/epochs.js'
-
-export interface Marked {
-  readonly epoch: number
-  /** Position of the reading with seq 0 in the epoch. */
-  readonly base: number
-  /** No position behind it was ever given away. */
-  readonly lastPosition: number
-}
+import type { ProgressMark } from './core/recovery.js'
 
 const FIELD_BYTES = 17
 
@@ -69,7 +62,7 @@ export function markPath(path: string): string {
 }
 
 /** null where there is none, it is torn, or it is of another device. */
-export function readMark(path: string, deviceId: string): Marked | null {
+export function readMark(path: string, deviceId: string): ProgressMark | null {
   let text: string
   try {
     text = readFileSync(markPath(path), 'latin1')
@@ -82,11 +75,11 @@ export function readMark(path: string, deviceId: string): Marked | null {
 }
 
 /** Of one length always, so that it is overwritten in place. */
-function encode(mark: Marked, deviceId: string): string {
+function encode(mark: ProgressMark, deviceId: string): string {
   return `${[mark.epoch, mark.base, mark.lastPosition, checkOf(mark, deviceId)].map(field => String(field).padEnd(FIELD_BYTES)).join('')}\n`
 }
 
-function checkOf({ epoch, base, lastPosition }: Marked, deviceId: string): number {
+function checkOf({ epoch, base, lastPosition }: ProgressMark, deviceId: string): number {
   return crc32(`${deviceId} ${epoch} ${base} ${lastPosition}`)
 }
 

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Config } from './config.js'
 import { RESERVE_MS, RESERVE_READINGS_MAX, RESERVE_READINGS_MIN } from './limits.js'
+import { monotonicMs } from './monotonic.js'
 import type { BufferOptions } from './sqlite-buffer.js'
 
 export async function bufferOptionsOf(
@@ -22,7 +23,7 @@ export async function bufferOptionsOf(
     reserveReadings: buffer.durability === 'spill' ? reserved : 0,
     randomBytes: () => randomBytes(7),
     wallMs: () => Date.now(),
-    monotonicMs: () => performance.now()
+    monotonicMs
   }
 }
 

@@ -8,22 +8,15 @@
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { epochFromBytes, type Profile, profileDigest } from '@tidemark/protocol'
 import { type BufferFileOptions, openBufferFile } from './buffer-file.js'
-import { type Marked, markPath, readMark } from './buffer-mark.js'
-import {
-  type BufferState,
-  type ChunkRow,
-  insertChunk,
-  REPLACE_STATE,
-  SELECT_STATE,
-  type TombstoneRow,
-  writeClocks
-} from './buffer-schema.js'
+import { markPath, readMark } from './buffer-mark.js'
+import { type BufferState, type ChunkRow, insertChunk, REPLACE_STATE, SELECT_STATE, writeClocks } from './buffer-schema.js'
 import { unpackChunk } from './chunk.js'
 import type { ClockRange } from './clock-ranges.js'
 import { type EpochRange, seqRanges } from './core/epochs.js'
-import { DamagedFile } from './damaged-file.js'
+import type { ProgressMark } from './core/recovery.js'
+import { DamagedFile, type Remains } from './damaged-file.js'
 import { CHUNK_OVERHEAD_BYTES, CLOCK_EARLIEST_MS, DAMAGED_KEPT_MAX } from './limits.js'
-import { type ProfileRow, profileOf } from './profile-store.js'
+import { profileOf } from './profile-store.js'
 import type { Database } from './sqlite.js'
 import { TombstoneStore } from './tombstone-store.js'
 
@@ -47,18 +40,6 @@ export interface SalvageOptions extends BufferFileOptions {
   readonly profile: Profile
 }
 
-/** What could be read of a damaged buffer. */
-interface Remains {
-  readonly state: BufferState | null
-  readonly epochs: readonly EpochRange[]
-  /** null where some cannot be read. */
-  readonly clocks: readonly ClockRange[] | null
-  readonly profiles: readonly ProfileRow[]
-  /** null where some cannot be read. */
-  readonly tombstones: readonly TombstoneRow[] | null
-  readonly chunks: readonly ChunkRow[]
-}
-
 /** Salvages the buffer at `path`, which nobody may have open. Throws where the disk cannot be written. */
 export function salvageBuffer(options: SalvageOptions): SalvageReport {
   const { path } = options
@@ -78,7 +59,7 @@ export function salvageBuffer(options: SalvageOptions): SalvageReport {
 function rebuild(
   database: Database,
   remains: Remains,
-  mark: Marked | null,
+  mark: ProgressMark | null,
   aside: string,
   { deviceId, machineId, randomBytes, profile: configured }: SalvageOptions
 ): SalvageReport {
@@ -164,7 +145,7 @@ function soundProfiles(profiles: Remains['profiles'], configured: Profile): Rema
 }
 
 /** The epochs that can be read, and the one that the mark knows. */
-function knownEpochs(epochs: readonly EpochRange[], mark: Marked | null): readonly EpochRange[] {
+function knownEpochs(epochs: readonly EpochRange[], mark: ProgressMark | null): readonly EpochRange[] {
   if (mark === null || epochs.some(({ epoch }) => epoch === mark.epoch)) return epochs
   const older = epochs.filter(({ base }) => base < mark.base)
   const newest = older.at(-1)
@@ -198,5 +179,3 @@ function moveAside(path: string): string {
   for (const each of [`${path}-shm`, `${named(1)}-shm`, markPath(path)]) rmSync(each, { force: true })
   return named(1)
 }
-
-export type { Remains }

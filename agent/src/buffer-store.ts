@@ -173,10 +173,14 @@ export class BufferStore {
     return readings
   }
 
-  /** Gives pages that fell free back to the disk. */
+  /** Gives pages that fell free back to the disk. That itself takes some room: throws a `BufferWriteError` where there is none. */
   shrink(): void {
-    this.database.pragma('incremental_vacuum')
-    this.database.pragma('wal_checkpoint(TRUNCATE)')
+    try {
+      this.database.pragma('incremental_vacuum')
+      this.database.pragma('wal_checkpoint(TRUNCATE)')
+    } catch (cause) {
+      throw new BufferWriteError(this.path, cause)
+    }
   }
 
   /** Brings the mark up to date. */

@@ -112,6 +112,14 @@ export function withoutSecrets(url: string): string {
   return parsed.href
 }
 
+/** The header that says user and password of a URL; none where it has neither. */
+export function basicAuthentication(url: string): { authorization?: string } {
+  const { username, password } = new URL(url)
+  if (username === '' && password === '') return {}
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` }
+}
+
 function builtInProfile(name: string): Profile {
   const names = BUILT_IN_PROFILES.map(profile => profile.name)
   const profile = BUILT_IN_PROFILES.find(candidate => candidate.name === name)

@@ -2,10 +2,7 @@
  * Reads what can be read of a buffer's file that is damaged: row by row, around pages that are broken. Writes nothing of its own; SQLite
  * may take the write-ahead log in.
  */
-
 import { z } from 'zod'
-import type { Marked } from './buffer-mark.js'
-import type { Remains } from './buffer-salvage.js'
 import {
   type BufferState,
   CHUNK_COLUMNS,
@@ -19,10 +16,23 @@ import {
 } from './buffer-schema.js'
 import type { ClockRange } from './clock-ranges.js'
 import type { EpochRange } from './core/epochs.js'
+import type { ProgressMark } from './core/recovery.js'
 import { type ProfileRow, profileOf } from './profile-store.js'
 import { type Database, Sqlite, type Statement } from './sqlite.js'
 
 const KEY_MAX = Number.MAX_SAFE_INTEGER
+
+/** What could be read of a damaged buffer. */
+export interface Remains {
+  readonly state: BufferState | null
+  readonly epochs: readonly EpochRange[]
+  /** null where some cannot be read. */
+  readonly clocks: readonly ClockRange[] | null
+  readonly profiles: readonly ProfileRow[]
+  /** null where some cannot be read. */
+  readonly tombstones: readonly TombstoneRow[] | null
+  readonly chunks: readonly ChunkRow[]
+}
 
 export class DamagedFile {
   private readonly database: Database | null
@@ -52,10 +62,10 @@ export class DamagedFile {
   }
 
   /** What SQLite and the chunks' checksums say is wrong, in a few lines; empty where nothing is. */
-  problems(mark: Marked | null): string[] {
+  problems(mark: ProgressMark | null): string[] {
     const { database } = this
     if (database === null) return ['the file is no database any more']
-    const found = tryTo(() => database.pragma('integrity_check(5)', { simple: false })) as { integrity_check: string }[] | null
+    const found = tryTo(() => database.pragma('integrity_check(5)')) as { integrity_check: string }[] | null
     if (found === null) return ['the file cannot be read']
     const problems = found.map(row => row.integrity_check).filter(text => text !== 'ok')
     if (this.state() === null) problems.push('its state cannot be read')

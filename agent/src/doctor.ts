@@ -51,9 +51,9 @@ export function diagnose({ bufferPath, deviceId }: Config): Diagnosis {
 export async function repair(config: Config): Promise<Diagnosis> {
   const unlock = lockBuffer(config.bufferPath)
   try {
-    const found = diagnose({ ...config })
+    const found = diagnose(config)
     if (found.healthy) return { ...found, running: false }
-    const buffer = openBuffer(await bufferOptionsOf(config, true), pino({ level: 'silent' }), found.problems.length > 0 && found.bytes > 0)
+    const buffer = openBuffer(await bufferOptionsOf(config, true), pino({ level: 'silent' }), found.bytes > 0)
     buffer.close()
     return { ...diagnose(config), running: false, repaired: true, problems: found.problems }
   } finally {

@@ -10,6 +10,7 @@ import { type GatewayConfig, withoutSecrets } from './config.js'
 import { type BackoffRange, fullJitterMs } from './core/backoff.js'
 import type { HttpConnection } from './http-connection.js'
 import { STABLE_CONNECTION_MS } from './limits.js'
+import { monotonicMs } from './monotonic.js'
 import { type ConnectionOptions, MqttConnection } from './mqtt-connection.js'
 
 export interface LinkOptions {
@@ -127,7 +128,7 @@ export class GatewayLink {
     }
     this.isUp = true
     this.wasGivenUp = false
-    this.upSinceMs = performance.now()
+    this.upSinceMs = monotonicMs()
     this.options.log.info({ gateway: withoutSecrets(url), session: connection.session }, 'connected')
     this.events.up()
   }
@@ -136,7 +137,7 @@ export class GatewayLink {
     const { backoff, gateway, log, random } = this.options
     const { mqttUrls } = gateway
     const wasUp = this.isUp
-    const wasGood = wasUp && (this.attempt === 0 || performance.now() - this.upSinceMs >= STABLE_CONNECTION_MS)
+    const wasGood = wasUp && (this.attempt === 0 || monotonicMs() - this.upSinceMs >= STABLE_CONNECTION_MS)
     if (wasGood) this.attempt = 0
     // A good one may come back, and stands first again; one that takes nothing makes way for the next.
     this.address = wasGood ? 0 : (this.address + 1) % mqttUrls.length

@@ -3,7 +3,7 @@
  * undici is loaded here, and this file only when it is used. Like an MQTT connection it is never reused once it has failed.
  */
 import { Pool } from 'undici'
-import { withoutSecrets } from './config.js'
+import { basicAuthentication, withoutSecrets } from './config.js'
 import { POST_MS_MAX, POSTS_MAX, RETRY_AFTER_MS_MAX } from './limits.js'
 
 export interface HttpConnectionEvents {
@@ -23,13 +23,8 @@ export class HttpConnection {
     deviceId: string,
     private readonly events: HttpConnectionEvents
   ) {
-    const { origin, username, password } = new URL(url)
-    this.pool = new Pool(origin, { connections: POSTS_MAX, headersTimeout: POST_MS_MAX, bodyTimeout: POST_MS_MAX })
-    this.headers = { 'content-type': 'application/msgpack', 'x-tidemark-device': deviceId }
-    if (username !== '') {
-      const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
-      this.headers.authorization = `Basic ${Buffer.from(credentials).toString('base64')}`
-    }
+    this.pool = new Pool(new URL(url).origin, { connections: POSTS_MAX, headersTimeout: POST_MS_MAX, bodyTimeout: POST_MS_MAX })
+    this.headers = { 'content-type': 'application/msgpack', 'x-tidemark-device': deviceId, ...basicAuthentication(url) }
   }
 
   /** Sends a batch; `acked` is called when the gateway says that it is durable, and never where the connection fails before. */

@@ -55,11 +55,6 @@ export class LiveSocket {
     this.server.maxConnections = LIVE_CONNECTIONS_MAX
   }
 
-  /** Whether somebody listens. */
-  get isWatched(): boolean {
-    return this.readers.size > 0
-  }
-
   /** Rejects where the file system takes no socket. The caller holds the buffer's lock: what is there is left from a dead agent. */
   async listen(): Promise<void> {
     rmSync(this.path, { force: true })

@@ -12,6 +12,7 @@ import { RateLimit } from './core/rate-limit.js'
 import { crashPoint } from './crash-point.js'
 import { GatewayLink } from './gateway-link.js'
 import { APPEND_RETRY_PAUSE_MS, PUBACK_WAIT_MS_MAX, STOP_DRAIN_MS_MAX } from './limits.js'
+import { monotonicMs } from './monotonic.js'
 import type { DeviceSelf, GatewayClockListener } from './mqtt-connection.js'
 import type { SqliteBuffer } from './sqlite-buffer.js'
 
@@ -58,7 +59,7 @@ export class Publisher {
         rate: this.rate
       },
       {
-        nowMs: () => performance.now(),
+        nowMs: monotonicMs,
         publish: (payload, acked) => this.publish(payload, acked),
         turnSoon: () => {
           this.turn ??= setImmediate(() => this.finishTurn())
@@ -95,8 +96,8 @@ export class Publisher {
   }
 
   /** Sets or lifts (null) one of the rates that hold together. */
-  setRate(name: 'configured' | 'remote' | 'granted', rate: Config['publish']['maxRate']): void {
-    this.rate.set(name, rate, performance.now())
+  setRate(name: 'configured' | 'granted', rate: Config['publish']['maxRate']): void {
+    this.rate.set(name, rate, monotonicMs())
   }
 
   /** Resolves once everything in the buffer is acked, and then the mark that says where the stream ends. */
@@ -204,8 +205,7 @@ export class Publisher {
   /** A gateway that neither acks nor closes is left for a new connection. */
   private checkStall(): void {
     const sinceMs = this.delivery.waitsSinceMs
-    if (sinceMs !== null && performance.now() - sinceMs >= PUBACK_WAIT_MS_MAX)
-      this.link.drop(`no PUBACK for ${PUBACK_WAIT_MS_MAX / 1000} s`)
+    if (sinceMs !== null && monotonicMs() - sinceMs >= PUBACK_WAIT_MS_MAX) this.link.drop(`no PUBACK for ${PUBACK_WAIT_MS_MAX / 1000} s`)
   }
 
   /** Does what may write the buffer. A disk that refuses is tried again until it takes it: what was not written is not forgotten. */

@@ -148,9 +148,8 @@ export class SqliteBuffer implements DeliveryBuffer {
     this.ledger.note(change)
     for (const reading of readings) this.ledger.tail.push(reading)
     this.ledger.noteShed(shed)
-    if (this.isStrict) this.boundTail()
-    else if (this.ledger.hasUndeclared) this.disk.attempt(() => this.flush())
-    else if (this.ledger.needsReserve) this.disk.attempt(() => this.ledger.commit({ flush: false }))
+    const { hasUndeclared, needsReserve } = this.ledger
+    if (!this.isStrict && (hasUndeclared || needsReserve)) this.disk.attempt(() => this.ledger.commit({ flush: hasUndeclared }))
     this.boundTail()
     return this.state.nextPosition - 1
   }
@@ -310,12 +309,15 @@ export class SqliteBuffer implements DeliveryBuffer {
     this.disk.attempt(() => this.ledger.commit({ flush: this.isStrict }))
   }
 
-  /** Writes what is in memory, gives back the seqs that are reserved, and closes the file. */
+  /** Writes what is in memory, gives back the seqs that are reserved, and closes the file; closes it also where it throws. */
   close(): void {
     const reservedPosition = this.state.nextPosition - 1
     this.store.lowerMark(reservedPosition)
-    this.disk.attempt(() => this.ledger.commit({ flush: true, change: { reservedPosition } }), false)
-    this.store.close()
+    try {
+      this.disk.attempt(() => this.ledger.commit({ flush: true, change: { reservedPosition } }), false)
+    } finally {
+      this.store.close()
+    }
   }
 
   private flush(): void {

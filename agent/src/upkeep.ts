@@ -7,6 +7,7 @@ import { dirname } from 'node:path'
 import type { Logger } from 'pino'
 import type { BufferConfig } from './config.js'
 import { HOUSEKEEPING_MS, UPKEEP_MS } from './limits.js'
+import { monotonicMs } from './monotonic.js'
 import type { SqliteBuffer } from './sqlite-buffer.js'
 
 export interface UpkeepEvents {
@@ -68,7 +69,7 @@ export class Upkeep {
     buffer.keepUp(Math.max(0, this.commitIntervalMs - this.everyMs))
     this.tellFailure()
     this.tellDropped()
-    const nowMs = performance.now()
+    const nowMs = monotonicMs()
     if (nowMs - this.housekeptMs < HOUSEKEEPING_MS) return
     this.housekeptMs = nowMs
     this.checkSpace()

@@ -210,6 +210,15 @@ describe('with durability spill', () => {
     expect(agent.readable().map(([, eventTimeMs]) => eventTimeMs)).toEqual([NOW - 60_000, NOW, NOW])
   })
 
+  test('the event time of the last one is known on after a crash that follows at once', async () => {
+    const { machine, agent } = await playMachine({ isLive: true })
+    agent.sample()
+    machine.wallMs = NOW
+    await until(() => agent.rebased > 0)
+    expect(agent.readable().map(([, eventTimeMs]) => eventTimeMs)).toEqual([NOW])
+    expect(agent.buffer.state.eventTimeMs).toBe(NOW)
+  })
+
   test('those that were written are held over the end of the agent with those that are in memory', async () => {
     const { machine, agent, pass } = await playMachine(SPILL)
     agent.sample()

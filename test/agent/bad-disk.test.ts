@@ -2,10 +2,11 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { WATER_LOOP } from '@tidemark/protocol'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Sqlite } from '../../agent/src/sqlite.js'
 import { CLI, run, runToEnd } from '../kit/processes.js'
-import { replayConfig, TestBroker, temporaryFolder, until } from './kit.js'
+import { openBuffer, replayConfig, TestBroker, temporaryFolder, until } from './kit.js'
 
 const mayMount = spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
 const mayTrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0
@@ -101,6 +102,22 @@ describe.skipIf(!mayMount)('a full disk', () => {
     },
     60_000
   )
+
+  test('is no reason to end while pages that fell free are given back', async () => {
+    const disk = await smallDisk('1m')
+    const buffer = openBuffer(join(disk, 'b.sqlite'), { isLive: true })
+    for (let seq = 1; seq <= 200; seq++) {
+      const entries = [{ eventTimeMs: seq, values: [seq, seq] }]
+      buffer.append({ profile: WATER_LOOP, entries, source: null, nulledValues: 0, eventTimeMs: seq })
+    }
+    buffer.settle(200, 200, [])
+    const makeRoom = fillUp(disk)
+    buffer.limitGrowth(true)
+    expect(buffer.diskFailure?.message).toMatch(/the disk is full/)
+    makeRoom()
+    await until(() => buffer.keepUp(0))
+    buffer.close()
+  })
 
   test('that is read-only when the agent starts is told in one line, with exit code 2', async () => {
     const disk = await smallDisk('4m')

@@ -7,9 +7,10 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { markPath } from '../../agent/src/buffer-mark.js'
 import { openBuffer as openSound } from '../../agent/src/buffer-opening.js'
+import { Sqlite } from '../../agent/src/sqlite.js'
 import type { BufferOptions, SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
-import { CLI } from '../kit/processes.js'
-import { openBuffer, replayConfig, silent, temporaryFolder } from './kit.js'
+import { CLI, run } from '../kit/processes.js'
+import { openBuffer, replayConfig, silent, TestBroker, temporaryFolder, until } from './kit.js'
 
 const PROFILE = profileSchema.parse({ name: 'one', interval: '1s', metrics: [{ name: 'value' }, { name: 'text', type: 'string' }] })
 
@@ -180,6 +181,36 @@ describe('a buffer that was damaged', () => {
     expect(readFileSync(`${path}.damaged-1`, 'utf8')).toMatch(/damage 3/)
   })
 })
+
+test.each(['strict', 'spill'])(
+  'a buffer that is damaged under a running agent, durability %s, is salvaged, and the agent goes on',
+  async durability => {
+    const folder = await temporaryFolder()
+    const broker = await TestBroker.start()
+    const live = { profile: 'rotating-machine', source: { type: 'simulated' }, interval: '10ms' }
+    const buffer = { path: 'buffer.sqlite', durability, commit_interval: '100ms' }
+    const agent = run(CLI.agent, ['start', '--config', await replayConfig(folder, 0, broker.url, { ...live, buffer })])
+    await until(() => broker.seqs.length > 20)
+    broker.judge = () => 'hold' // so that what is sampled must be stored
+    const [{ batch: first }] = broker.batches
+    const database = new Sqlite(join(folder, 'buffer.sqlite'))
+    database.unsafeMode(true)
+    database.pragma('writable_schema = ON')
+    database.exec("UPDATE sqlite_schema SET rootpage = 999999 WHERE name = 'chunks'")
+    database.pragma('schema_version = 1000000')
+    database.close()
+    await until(() => agent.logLines().some(({ msg }) => String(msg).startsWith('the buffer is salvaged')))
+    broker.judge = () => 'ack'
+    const { length } = broker.batches
+    await until(() =>
+      broker.batches.slice(length).some(({ batch }) => batch.header.epoch !== first.header.epoch && batch.header.seqs.length > 0)
+    )
+    await until(() => broker.batches.some(({ batch }) => batch.tombstones.some(({ reason }) => reason === 'damaged')))
+    agent.child.kill('SIGTERM')
+    expect(await agent.exit).toBe(0)
+  },
+  30_000
+)
 
 describe('doctor', () => {
   const doctor = (config: string, ...args: string[]) => {

@@ -173,3 +173,15 @@ test('readings that were stored one by one are packed together, and are what the
   expect(buffer.state).toMatchObject({ held: 0, bytes: 0 })
   buffer.close()
 })
+
+test("a few readings of an epoch that ended are in nobody's way: what comes behind them is packed", async () => {
+  const buffer = await open({ whenFull: 'thin', bytesMax: 2 ** 30 })
+  sample(buffer, 20)
+  buffer.takeNewEpoch()
+  sample(buffer, 600)
+  const before = buffer.state.bytes
+  for (let i = 0; i < 10; i++) buffer.keepUp(0)
+  expect(buffer.state.bytes).toBeLessThan(before / 2)
+  expect(held(buffer)).toEqual(range(1, 620))
+  buffer.close()
+})

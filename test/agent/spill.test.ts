@@ -99,6 +99,25 @@ describe('a buffer with durability spill', () => {
     buffer.close()
   })
 
+  test('lets nothing be published beyond the seqs that are reserved, while the disk takes no more', async () => {
+    const path = join(await temporaryFolder(), 'b.sqlite')
+    let nowMs = 0
+    const buffer = openBuffer(path, { ...SPILL, monotonicMs: () => nowMs })
+    sample(buffer)
+    const { reservedPosition } = buffer.state
+    const beside = new Sqlite(path)
+    beside.exec('BEGIN IMMEDIATE') // so that the agent cannot write
+    sample(buffer, 60)
+    expect(reservedPosition).toBeLessThan(61)
+    expect(positions(buffer, 0).at(-1)).toBe(reservedPosition)
+    expect(buffer.facts().highestSampledSeq).toBe(reservedPosition)
+    beside.close()
+    nowMs = 10_000
+    buffer.keepUp(0)
+    expect(positions(buffer, 0)).toHaveLength(61)
+    buffer.close()
+  })
+
   test('declares after a crash what is left of its reservation, and gives no seq twice', async () => {
     const folder = await temporaryFolder()
     const buffer = openBuffer(join(folder, 'b.sqlite'), SPILL)

@@ -16,6 +16,7 @@ export interface Progress {
 
 export interface ProgressMark {
   readonly epoch: number
+  /** Position of the reading with seq 0 in the epoch. */
   readonly base: number
   /** No position behind it was ever given away. */
   readonly lastPosition: number

@@ -1,7 +1,7 @@
 /** Asks an HTTP server for JSON, or one bare value. The answer is bounded in time and bytes; redirects are not followed. */
 import type { Profile } from '@tidemark/protocol'
 import { Agent, request } from 'undici'
-import { withoutSecrets } from '../config.js'
+import { basicAuthentication, withoutSecrets } from '../config.js'
 import { ANSWER_BYTES_MAX } from '../limits.js'
 import { type JsonMapping, putValues } from './json-values.js'
 import { Measurement, mappedMetrics, messageOf } from './mapping.js'
@@ -17,10 +17,9 @@ export interface HttpConfig {
 
 export function openHttp(config: HttpConfig, profile: Profile): LiveSource {
   const metrics = mappedMetrics('http', profile, Object.keys(config.metrics))
-  const { username, password } = new URL(config.url)
   const url = withoutSecrets(config.url)
   const { host, pathname } = new URL(url)
-  const headers = { accept: 'application/json', ...basicAuthentication(username, password), ...config.headers }
+  const headers = { accept: 'application/json', ...basicAuthentication(config.url), ...config.headers }
   // One connection is enough: a measurement is a single request.
   const dispatcher = new Agent({ connections: 1, pipelining: 1, maxResponseSize: ANSWER_BYTES_MAX })
   return {
@@ -52,10 +51,4 @@ function describe(error: unknown, signal: AbortSignal): string {
   if (code === 'ECONNREFUSED') return 'nothing listens there'
   if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return `the answer is larger than ${ANSWER_BYTES_MAX} bytes`
   return messageOf(error)
-}
-
-function basicAuthentication(user: string, password: string): { authorization?: string } {
-  if (user === '' && password === '') return {}
-  const credentials = `${decodeURIComponent(user)}:${decodeURIComponent(password)}`
-  return { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` }
 }
