@@ -158,7 +158,7 @@ async function keepRevisions(options: FeatureOptions, profile: string): Promise<
   const latest = scratch.stream(`SELECT device_id, as_of_ms, max(revision) FROM (SELECT *, epoch_ms(as_of) AS as_of_ms FROM (${rows}))
     SEMI JOIN (SELECT device_id, as_of_ms FROM ends WHERE profile = ${quoteText(profile)}) USING (device_id, as_of_ms) GROUP BY 1, 2`)
   for await (const [deviceId, asOfMs, revision] of latest)
-    processor.featuresOf(String(deviceId), profile)?.noteRevision(Number(asOfMs), Number(revision) + 1)
+    processor.noteRevision(String(deviceId), profile, Number(asOfMs), Number(revision) + 1)
 }
 
 /** Columns of the rows of a layer in hours that touch [fromMs, throughMs], as the archive will be; null where there are none. */

@@ -157,10 +157,6 @@ export class ScratchDatabase {
     for await (const rows of result.yieldRows()) yield* rows
   }
 
-  interrupt(): void {
-    this.connection.interrupt()
-  }
-
   close(): void {
     this.connection.closeSync()
     this.instance.closeSync()
