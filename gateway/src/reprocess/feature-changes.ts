@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { CatalogFile } from '../archive/catalog.js'
 import { columnsDigest } from '../archive/commit.js'
 import { quoteName, quoteText } from '../archive/parquet.js'
-import { type DataPaths, reprocessedPath } from '../archive/paths.js'
+import { type DataPaths, HOUR_MS, reprocessedPath } from '../archive/paths.js'
 import { mergingPath } from '../archive/swap.js'
 import { type Plan, planFeatures } from '../processor/feature-plan.js'
 import { PROCESSOR_VERSION } from '../processor/feature-rows.js'
@@ -18,8 +18,6 @@ import type { Processor } from '../processor/processor.js'
 import type { Changes } from './changes.js'
 import type { ReplayedFile } from './replay.js'
 import type { ScratchDatabase } from './scratch-database.js'
-
-const HOUR_MS = 3_600_000
 
 export interface FeatureOptions {
   readonly paths: DataPaths
