@@ -77,7 +77,8 @@ export class MergeWriter {
     const shapes = groupBy(files, file => file.columns)
     for (const [first] of shapes) await this.columnsOf(first)
     const columns = await this.describe(shapes.map(shape => this.scan(shape)).join(' UNION ALL BY NAME '))
-    const from = shapes.length === 1 && layer === 'raw' ? this.scan(files) : this.sorted(shapes, columns, layer)
+    const isSorted = layer === 'raw' && shapes.length === 1 && areBehindOneAnother(files)
+    const from = isSorted ? this.scan(files) : this.sorted(shapes, columns, layer)
     const options = columns.some(({ type }) => type === 'bytes')
       ? WIDE_OPTION
       : (await this.hasNegativeZero(shapes))
@@ -114,7 +115,6 @@ export class MergeWriter {
     this.instance.closeSync()
   }
 
-  /** Frames of raw files need no sort: each file holds the entries behind those of the one before. */
   private sorted(shapes: readonly (readonly CatalogFile[])[], columns: readonly Column[], layer: Layer): string {
     const scans = shapes.map((shape, i) => {
       const ties = `${i} AS ${SHAPE}, file_index AS ${FILE}, file_row_number AS ${ROW}`
@@ -156,4 +156,9 @@ export class MergeWriter {
   private place(file: CatalogFile): string {
     return join(this.paths.archive, file.path)
   }
+}
+
+/** Whether each file holds the entries behind those of the one before. Merges by size can put those of one between those of another. */
+function areBehindOneAnother(files: readonly CatalogFile[]): boolean {
+  return files.every((file, i) => i === 0 || file.firstEntry > files[i - 1].lastEntry)
 }
