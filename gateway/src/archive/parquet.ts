@@ -27,8 +27,14 @@ export interface ParquetFile {
 const SMALL_FILE_ROWS = 20_000
 /** Most rows that are sorted together: they are held as a table in memory. */
 const GROUP_ROWS_MAX = 200_000
-/** Row groups of wide rows end at about this size: DuckDB holds one or two of them in memory. */
-const WIDE_GROUP_MIB = 32
+/** For rows with payloads: row groups end at about this size, DuckDB holds one or two of them in memory. */
+export const WIDE_OPTION = ", ROW_GROUP_SIZE_BYTES '32MiB'"
+
+/**
+ * DuckDB's dictionary takes -0.0 and 0.0 for the same value and writes the one that came first for both
+ * (duckdb/duckdb#25781); so a file with a -0.0 gets no dictionary.
+ */
+export const NEGATIVE_ZERO_OPTION = ', DICTIONARY_SIZE_LIMIT 0'
 
 /** The ranks of strings sort as they do, and sort faster. */
 const DICTIONARY = 'CREATE OR REPLACE TABLE dictionary AS SELECT id, text, dense_rank() OVER (ORDER BY text)::INTEGER AS rank FROM source()'
@@ -73,7 +79,7 @@ export class ParquetWriter {
     // One thread keeps the order anyway; row groups bounded by bytes insist on this.
     await this.connection.run('SET preserve_insertion_order = false')
     try {
-      await this.pull(source, copyStatement(select, path, `, ROW_GROUP_SIZE_BYTES '${WIDE_GROUP_MIB}MiB'${options}`))
+      await this.pull(source, copyStatement(select, path, `${WIDE_OPTION}${options}`))
     } finally {
       await this.connection.run('SET preserve_insertion_order = true')
     }
@@ -233,12 +239,8 @@ function copyStatement(select: string, path: string, options: string): string {
   return `COPY (${select}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD${options})`
 }
 
-/**
- * DuckDB's dictionary takes -0.0 and 0.0 for the same value and writes the one that came first for both
- * (duckdb/duckdb#25781); so a file with a -0.0 gets no dictionary.
- */
 function dictionaryOption(rows: FileRows): string {
-  return rows.columns.some(column => column.type === 'double' && hasNegativeZero(column.values)) ? ', DICTIONARY_SIZE_LIMIT 0' : ''
+  return rows.columns.some(column => column.type === 'double' && hasNegativeZero(column.values)) ? NEGATIVE_ZERO_OPTION : ''
 }
 
 function hasNegativeZero(values: Float64Array): boolean {

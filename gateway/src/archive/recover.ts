@@ -11,8 +11,8 @@ import { redoSwaps } from './swap.js'
 
 /**
  * Brings the disk to what the catalog records: redoes the renames that a crash has cut off, deletes the files of flushes that
- * were never committed; and so with swaps (swap.ts). Deletes nothing but Parquet files, completeness markers and temporary files
- * of ours, and follows no symbolic link below archive/, staging/ and superseded/.
+ * were never committed; and so with swaps (swap.ts). Deletes nothing but Parquet files, completeness markers, snapshots and
+ * temporary files of ours, and follows no symbolic link below archive/, staging/ and superseded/.
  */
 
 export interface Recovered {

@@ -13,9 +13,12 @@ import {
   type Json,
   JsonDuckDBValueConverter
 } from '@duckdb/node-api'
-import type { ColumnType } from '../processor/rows.js'
+import type { ColumnSpec, ColumnType } from '../processor/rows.js'
 
-/** How values of a query's result are shown: to programs as JSON, to people as text. Times are UTC, bytes are hex. */
+/**
+ * How values of a query's result are shown: to programs as JSON, to people as text. Times are UTC, bytes are hex. And what DuckDB calls
+ * the types of our columns.
+ */
 
 const NUMERIC: ReadonlySet<DuckDBTypeId> = new Set([
   DuckDBTypeId.TINYINT,
@@ -95,4 +98,21 @@ export function sqlType(type: ColumnType): string {
     default:
       return type satisfies never
   }
+}
+
+const TYPES: Readonly<Record<string, ColumnType>> = {
+  VARCHAR: 'string',
+  BLOB: 'bytes',
+  DOUBLE: 'double',
+  BIGINT: 'bigint',
+  INTEGER: 'integer',
+  BOOLEAN: 'boolean',
+  'TIMESTAMP WITH TIME ZONE': 'timestamp'
+}
+
+/** A column of a file of the archive, by its row of DuckDB's DESCRIBE: name, type. */
+export function describedColumn([name, type]: readonly DuckDBValue[]): ColumnSpec {
+  const known = TYPES[String(type)]
+  if (known === undefined) throw new Error(`a file of the archive has a column ${name} of type ${type}, which no layer has`)
+  return { name: String(name), type: known }
 }

@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
 import type { CatalogFile } from '../archive/catalog.js'
-import { quoteName, quoteText } from '../archive/parquet.js'
+import { NEGATIVE_ZERO_OPTION, quoteName, quoteText, WIDE_OPTION } from '../archive/parquet.js'
 import type { DataPaths } from '../archive/paths.js'
+import { describedColumn } from '../archive/sql-values.js'
 import type { ExpiredRows } from '../archive/supersede.js'
-import type { FileColumn, Layer } from '../processor/flush.js'
+import type { Layer } from '../processor/flush.js'
 import { SORT_BY } from '../processor/layouts.js'
 import { type Column, groupBy } from './plan.js'
 
@@ -25,20 +26,6 @@ export interface MergeWriterOptions {
 const SHAPE = '__shape'
 const FILE = '__file'
 const ROW = '__row'
-
-/** Row groups of rows with payloads end at about this size, as those of a flush do. */
-const WIDE_GROUP_MIB = 32
-
-/** What DuckDB calls the types of our columns. */
-const TYPE_NAMES: Readonly<Record<string, FileColumn['type']>> = {
-  VARCHAR: 'string',
-  BLOB: 'bytes',
-  DOUBLE: 'double',
-  BIGINT: 'bigint',
-  INTEGER: 'integer',
-  BOOLEAN: 'boolean',
-  'TIMESTAMP WITH TIME ZONE': 'timestamp'
-}
 
 export class MergeWriter {
   private readonly shapes = new Map<string, readonly Column[]>()
@@ -90,12 +77,12 @@ export class MergeWriter {
     const shapes = groupBy(files, file => file.columns)
     for (const [first] of shapes) await this.columnsOf(first)
     const columns = await this.describe(shapes.map(shape => this.scan(shape)).join(' UNION ALL BY NAME '))
-    const from = shapes.length === 1 && layer === 'raw' ? this.scan(files) : this.sorted(shapes, columns, layer)
+    const isSorted = layer === 'raw' && shapes.length === 1 && areBehindOneAnother(files)
+    const from = isSorted ? this.scan(files) : this.sorted(shapes, columns, layer)
     const options = columns.some(({ type }) => type === 'bytes')
-      ? `, ROW_GROUP_SIZE_BYTES '${WIDE_GROUP_MIB}MiB'`
+      ? WIDE_OPTION
       : (await this.hasNegativeZero(shapes))
-        ? // DuckDB's dictionary takes -0.0 and 0.0 for the same value: see archive/parquet.ts.
-          ', DICTIONARY_SIZE_LIMIT 0'
+        ? NEGATIVE_ZERO_OPTION
         : ''
     await this.connection.run(`COPY (${from}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD${options})`)
     const [[rows]] = await this.rows(`SELECT count(*) FROM read_parquet(${quoteText(path)})`)
@@ -128,7 +115,6 @@ export class MergeWriter {
     this.instance.closeSync()
   }
 
-  /** Frames of raw files need no sort: each file holds the entries behind those of the one before. */
   private sorted(shapes: readonly (readonly CatalogFile[])[], columns: readonly Column[], layer: Layer): string {
     const scans = shapes.map((shape, i) => {
       const ties = `${i} AS ${SHAPE}, file_index AS ${FILE}, file_row_number AS ${ROW}`
@@ -152,11 +138,7 @@ export class MergeWriter {
 
   private async describe(select: string): Promise<Column[]> {
     const rows = await this.rows(`SELECT column_name, column_type FROM (DESCRIBE ${select})`)
-    return rows.map(([name, type]) => {
-      const known = TYPE_NAMES[String(type)]
-      if (known === undefined) throw new Error(`a file of the archive has a column ${name} of type ${type}, which no layer has`)
-      return { name: String(name), type: known }
-    })
+    return rows.map(describedColumn)
   }
 
   private async rows(sql: string): Promise<DuckDBValue[][]> {
@@ -174,4 +156,9 @@ export class MergeWriter {
   private place(file: CatalogFile): string {
     return join(this.paths.archive, file.path)
   }
+}
+
+/** Whether each file holds the entries behind those of the one before. Merges by size can put those of one between those of another. */
+function areBehindOneAnother(files: readonly CatalogFile[]): boolean {
+  return files.every((file, i) => i === 0 || file.firstEntry > files[i - 1].lastEntry)
 }

@@ -1,3 +1,4 @@
+/** Feature rows on their way from a device's panes into the outputs. */
 import type { Device } from './device.js'
 import type { Plan } from './feature-plan.js'
 import type { FeatureSinks } from './features.js'
@@ -18,7 +19,7 @@ export class FeatureRowWriter implements FeatureSinks {
   private layoutPlan: Plan | null = null
   private layout!: RowLayout
   private ingestMs = 0
-  /** Rows written since the start of the process. */
+  /** Rows written since the state was made or restored: no part of a snapshot. */
   rows = 0
   corrections = 0
 

@@ -3,7 +3,6 @@
  * from worker to worker. No I/O here.
  */
 import type { Profile } from '@tidemark/protocol'
-
 import type { FleetFlush } from './fleet.js'
 
 /** One column of the rows of a file. Doubles are cast to `type` when written; NaN is null. */

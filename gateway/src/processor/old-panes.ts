@@ -112,7 +112,7 @@ function valuesIn({ values, count }: Run, i: number): Float64Array {
 }
 
 /** Merges a late reading into the old pane that ends at `endMs`, at or before the last of them. */
-export function addToOld(panes: Panes, table: TablePlan, endMs: number, order: Order, values: Float64Array): void {
+function addToOld(panes: Panes, table: TablePlan, endMs: number, order: Order, values: Float64Array): void {
   const { headAt, hopMs } = table
   const early = (panes.data[headAt + OLD_FIRST] - endMs) / hopMs
   if (early > 0) prepend(panes, table, early)

@@ -108,10 +108,6 @@ export class Outputs {
     for (const rows of this.pending.values()) if (rows.count >= smallHourRows) rows.isLarge = true
   }
 
-  get isEmpty(): boolean {
-    return this.pending.size === 0
-  }
-
   /** Whether rows of a small hour have waited long enough. */
   isDue(ingestMs: number, smallHourWaitMs: number): boolean {
     for (const rows of this.pending.values()) if (ingestMs - rows.sinceMs >= smallHourWaitMs) return true

@@ -181,9 +181,17 @@ export class Processor {
     this.state.setProfiles(profiles)
   }
 
-  /** The device's features under the profile of this name; null where it has none. Not to be kept. */
+  /** The device's features under the profile of this name; null where it has none. Only to be read, and not to be kept. */
   featuresOf(deviceId: string, profile: string): Features | null {
     return this.state.devices.get(deviceId)?.featuresOf(profile) ?? null
+  }
+
+  /** A row of the device's features is out as of this end, in this revision: what goes out of it next is a later one. */
+  noteRevision(deviceId: string, profile: string, asOfMs: number, revision: number): void {
+    const device = this.state.devices.get(deviceId)
+    if (device === undefined) return
+    this.state.change(device)
+    device.featuresOf(profile)?.noteRevision(asOfMs, revision)
   }
 
   /** All parts of a snapshot, directly behind a boundary; nothing is to be applied before they have ended. */

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { CatalogFile } from '../archive/catalog.js'
 import { columnsDigest } from '../archive/commit.js'
 import { quoteName, quoteText } from '../archive/parquet.js'
-import { type DataPaths, reprocessedPath } from '../archive/paths.js'
+import { type DataPaths, HOUR_MS, reprocessedPath } from '../archive/paths.js'
 import { mergingPath } from '../archive/swap.js'
 import { type Plan, planFeatures } from '../processor/feature-plan.js'
 import { PROCESSOR_VERSION } from '../processor/feature-rows.js'
@@ -18,8 +18,6 @@ import type { Processor } from '../processor/processor.js'
 import type { Changes } from './changes.js'
 import type { ReplayedFile } from './replay.js'
 import type { ScratchDatabase } from './scratch-database.js'
-
-const HOUR_MS = 3_600_000
 
 export interface FeatureOptions {
   readonly paths: DataPaths
@@ -158,7 +156,7 @@ async function keepRevisions(options: FeatureOptions, profile: string): Promise<
   const latest = scratch.stream(`SELECT device_id, as_of_ms, max(revision) FROM (SELECT *, epoch_ms(as_of) AS as_of_ms FROM (${rows}))
     SEMI JOIN (SELECT device_id, as_of_ms FROM ends WHERE profile = ${quoteText(profile)}) USING (device_id, as_of_ms) GROUP BY 1, 2`)
   for await (const [deviceId, asOfMs, revision] of latest)
-    processor.featuresOf(String(deviceId), profile)?.noteRevision(Number(asOfMs), Number(revision) + 1)
+    processor.noteRevision(String(deviceId), profile, Number(asOfMs), Number(revision) + 1)
 }
 
 /** Columns of the rows of a layer in hours that touch [fromMs, throughMs], as the archive will be; null where there are none. */

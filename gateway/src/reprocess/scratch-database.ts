@@ -9,15 +9,11 @@
  */
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
-import { quoteName, quoteText } from '../archive/parquet.js'
-import type { DataPaths } from '../archive/paths.js'
+import { NEGATIVE_ZERO_OPTION, quoteName, quoteText, WIDE_OPTION } from '../archive/parquet.js'
+import { type DataPaths, HOUR_MS } from '../archive/paths.js'
 import { deleteFile } from '../archive/snapshot-file.js'
+import { describedColumn } from '../archive/sql-values.js'
 import type { Column } from '../maintenance/plan.js'
-
-const HOUR_MS = 3_600_000
-
-/** Row groups of rows with payloads end at about this size, as those of a flush do. */
-const WIDE_GROUP_MIB = 32
 
 const TABLES = `
   CREATE TABLE changed (profile VARCHAR, device_id VARCHAR, from_ms BIGINT, through_ms BIGINT);
@@ -28,17 +24,6 @@ const TABLES = `
   CREATE TABLE ends (profile VARCHAR, device_id VARCHAR, as_of_ms BIGINT);
   CREATE TABLE emitted (profile VARCHAR, device_id VARCHAR, through_ms BIGINT);
 `
-
-/** What DuckDB calls the types of our columns. */
-const TYPE_NAMES: Readonly<Record<string, Column['type']>> = {
-  VARCHAR: 'string',
-  BLOB: 'bytes',
-  DOUBLE: 'double',
-  BIGINT: 'bigint',
-  INTEGER: 'integer',
-  BOOLEAN: 'boolean',
-  'TIMESTAMP WITH TIME ZONE': 'timestamp'
-}
 
 /** A quarantined reading counts in the hour of its event time, unless that cannot be true (processor/hour-counts.ts). */
 const COUNTED = `event_time >= TIMESTAMPTZ '2000-01-01 00:00:00+00' AND event_time <= ingest_time + INTERVAL 5 MINUTE`
@@ -63,11 +48,7 @@ export class ScratchDatabase {
     const rows = await this.rows(
       `SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet(${quoteText(path)}, hive_partitioning = false))`
     )
-    return rows.map(([name, type]) => {
-      const known = TYPE_NAMES[String(type)]
-      if (known === undefined) throw new Error(`a file of the archive has a column ${name} of type ${type}, which no layer has`)
-      return { name: String(name), type: known }
-    })
+    return rows.map(describedColumn)
   }
 
   /** Whether the two have the same rows, each as often: by a hash of each row, which takes no memory. */
@@ -131,12 +112,7 @@ export class ScratchDatabase {
   /** Writes the rows to `path`, closed and not fsynced; returns their number. A file without rows is deleted. */
   async copy(select: string, path: string, columns: readonly Column[]): Promise<number> {
     const isWide = columns.some(({ type }) => type === 'bytes')
-    // DuckDB's dictionary takes -0.0 and 0.0 for the same value: see archive/parquet.ts.
-    const options = isWide
-      ? `, ROW_GROUP_SIZE_BYTES '${WIDE_GROUP_MIB}MiB'`
-      : (await this.hasNegativeZero(select, columns))
-        ? ', DICTIONARY_SIZE_LIMIT 0'
-        : ''
+    const options = isWide ? WIDE_OPTION : (await this.hasNegativeZero(select, columns)) ? NEGATIVE_ZERO_OPTION : ''
     await this.connection.run(`COPY (${select}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD${options})`)
     const rows = await this.number(`SELECT count(*) FROM read_parquet(${quoteText(path)})`)
     if (rows === 0) deleteFile(path)
@@ -155,10 +131,6 @@ export class ScratchDatabase {
   async *stream(sql: string): AsyncGenerator<readonly DuckDBValue[]> {
     const result = await this.connection.stream(sql)
     for await (const rows of result.yieldRows()) yield* rows
-  }
-
-  interrupt(): void {
-    this.connection.interrupt()
   }
 
   close(): void {

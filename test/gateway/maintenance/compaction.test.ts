@@ -1,8 +1,11 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { CatalogFile } from '../../../gateway/src/archive/catalog.js'
+import { dataPaths } from '../../../gateway/src/archive/paths.js'
 import { readLedger } from '../../../gateway/src/commands/ledger.js'
 import { runSql } from '../../../gateway/src/commands/sql.js'
+import { MergeWriter } from '../../../gateway/src/maintenance/merge-writer.js'
 import { SORT_BY } from '../../../gateway/src/processor/layouts.js'
 import { epochLedger, filesBelow, HOUR_MS, NOON_MS, query, range, readings, rowsOf } from '../archive/kit.js'
 import { archiveWithLog, EVENING_MS, edgyReadings, flushNumber, POLICY, rejected, rowTexts, type TestArchive } from './kit.js'
@@ -67,6 +70,30 @@ test('the merged file is sorted as its layer is, and is the same bytes again fro
     const order = (by: string) => `SELECT list((${keys}) ORDER BY ${by}) FROM (SELECT ${keys}, file_row_number AS r FROM '${path}')`
     expect(await query(order('r'))).toEqual(await query(order(`${keys.replaceAll(',', ' NULLS LAST,')} NULLS LAST, r`)))
   }
+})
+
+test('raw frames stay in the order of the log where the entries of one file lie between those of another', async () => {
+  const archive = archiveWithLog(20)
+  for (const k of range(0, 3)) await archive.write(flushNumber(k, strings => [readings(NOON_MS, [k + 1], strings)]))
+  const paths = dataPaths(archive.dataDir)
+  const writer = await MergeWriter.open(paths, { memoryMiB: 128, spillBytesMax: 2 ** 30 })
+  const merge = async (files: readonly CatalogFile[], path: string): Promise<CatalogFile> => {
+    const { rows } = await writer.merge(files, join(paths.archive, path))
+    return { ...files[0], path, rows, lastEntry: files[files.length - 1].lastEntry }
+  }
+  const raw = archive.files('raw')
+  expect(raw).toHaveLength(4)
+  const nested = [await merge([raw[0], raw[2]], 'a.parquet'), await merge([raw[1], raw[3]], 'b.parquet')]
+  await merge(nested, 'c.parquet')
+  writer.close()
+  const order = `string_agg(entry || '/' || frame_index, ' ' ORDER BY file_row_number)`
+  expect(await query(`SELECT ${order} FROM '${join(paths.archive, 'c.parquet')}'`)).toEqual([
+    [
+      range(1, 20)
+        .map(entry => `${entry}/0 ${entry}/1`)
+        .join(' ')
+    ]
+  ])
 })
 
 test('files whose columns differ in type are not merged with each other', async () => {

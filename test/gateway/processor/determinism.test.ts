@@ -220,6 +220,21 @@ describe('a snapshot', () => {
     expect(() => new Processor(new EventIdsInMemory(), [])).toThrow('the snapshot is empty')
   })
 
+  test('holds no revision that is noted while it is taken', () => {
+    const t = timeline({ snapshotEvery: 1 })
+    for (const device of ['a', 'b']) t.batch({ device, readings: [1, 2].map(seq => ({ seq, eventTimeMs: at('14:00') + seq * 60_000 })) })
+    t.drain()
+    const [{ snapshot }] = restarts(t)
+    const processor = new Processor(new EventIdsInMemory(), snapshot)
+    const encoder = processor.beginSnapshot(1)
+    const parts = [encoder.next()!]
+    const [asOfMs] = processor.featuresOf('b', 'pump')!.recomputableEnds()
+    processor.noteRevision('b', 'pump', asOfMs, 7)
+    for (let part = encoder.next(); part !== null; part = encoder.next()) parts.push(part)
+    expect(contentsOf(parts)).toEqual(contentsOf(snapshot))
+    expect(contentsOf(partsOf(processor))).not.toEqual(contentsOf(snapshot))
+  })
+
   test('taken in parts while the log goes on is the state as of its boundary', () => {
     let changed = 0
     fc.assert(
