@@ -1,10 +1,13 @@
 import { type Profile, profileSchema, ROTATING_MACHINE } from '@tidemark/protocol'
 import { expect, test } from 'vitest'
-import { isRepairFile } from '../../../gateway/src/archive/paths.js'
+import { Catalog } from '../../../gateway/src/archive/catalog.js'
+import { dataPaths, isRepairFile } from '../../../gateway/src/archive/paths.js'
+import { runPass } from '../../../gateway/src/maintenance/pass.js'
 import { Draw } from '../../../load/src/replay/draw.js'
 import { EVERYTHING, expectFeatures, expectRevisionsInOrder } from '../../kit/expect-features.js'
 import type { Row } from '../../kit/flush-rows.js'
 import { at, PUMP, type Timeline, timeline } from '../../kit/timeline.js'
+import { POLICY } from '../maintenance/kit.js'
 import { TestArchive, temporaryFolder } from './kit.js'
 
 /** A repair makes what the panes are gone for; what it makes must be what panes would have made. */
@@ -171,16 +174,32 @@ test('a repaired row is known since the boundary that the control frame made, an
   expect(repaired.map(row => row.event_count)).toEqual([2, 1, 1, 1, 1])
 })
 
-test('a reading that came behind the boundary is left to the next repair, and its mark stays', async () => {
+/** Merges the files of every hour, as a pass does that was under way when the repair was ordered. */
+async function compactUnderWay(dataDir: string): Promise<void> {
+  const paths = dataPaths(dataDir)
+  const catalog = Catalog.open(paths.catalog)
+  catalog.hasRepairJobs = () => false
+  const policy = { ...POLICY, minFiles: 2 }
+  const { failures } = await runPass({ paths, catalog, policy, nowMs: () => at('23:00'), signal: new AbortController().signal })
+  catalog.close()
+  expect(failures).toEqual([])
+}
+
+test.each([
+  ['', false],
+  [' whose file a compaction has merged with those from before it', true]
+])('a reading that came behind the boundary%s is left to the next repair, and its mark stays', async (_, isMerged) => {
   const pump = keeping(PUMP, '1m')
   const t = timeline(QUICK, [pump])
   lateBy(t, 'p', pump, '08:30:30')
   t.tick(2000)
   const archive = new TestArchive(temporaryFolder(), t)
   archive.order()
+  t.leap(1)
   t.batch({ profile: pump, device: 'p', readings: [{ seq: 302, eventTimeMs: at('08:30:40'), values: { temperature: 80 } }] })
   t.tick(2000)
   await archive.commit()
+  if (isMerged) await compactUnderWay(archive.dataDir)
   const [first] = await archive.makeRepairs()
   expect(first).toMatchObject({ rows: 5, marks: 1 })
   const asOf = (rows: readonly Row[]) => rows.find(row => row.as_of === at('08:31'))

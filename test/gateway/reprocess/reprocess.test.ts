@@ -2,8 +2,12 @@
  * Reprocessing against its definition: the archive says of readings, the quarantine and all ledgers what it would say had the profile been
  * given at that time, to the row; and the features at their latest revision are those that would be out.
  */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Profile } from '@tidemark/protocol'
 import { describe, expect, test } from 'vitest'
+import { MARKER_FILE } from '../../../gateway/src/archive/markers.js'
+import { partitionPath } from '../../../gateway/src/archive/paths.js'
 import { at, Timeline } from '../../kit/timeline.js'
 import { asked, expectAsIf, expectRevisions, fourHours } from './as-if.js'
 import { NARROW, SETTINGS, StoppedGateway, withRange } from './kit.js'
@@ -112,4 +116,23 @@ describe('what was known when stays as it was', () => {
     expect(empty).toMatchObject({ event_count: 0, coverage: 0, temp_mean_5m: null })
     await expectRevisions(gateway)
   })
+})
+
+test('an hour that has lost its readings has no completeness marker any more', async () => {
+  const t = new Timeline()
+  t.nowMs = at('14:00')
+  t.start(SETTINGS, [NARROW])
+  t.tick(60_000)
+  t.nowMs = at('15:00') + 1
+  t.reading({ profile: NARROW, seq: 1, eventTimeMs: at('15:00') + 1, values: { temperature: 100 } })
+  t.tick(60_000)
+  t.nowMs = at('16:00') + 1
+  t.reading({ profile: NARROW, seq: 2, eventTimeMs: at('16:00') + 1, values: { temperature: 20 } })
+  t.tick(60_000)
+  const gateway = await new StoppedGateway(t).stop()
+  const marker = join(gateway.dataDir, 'archive', partitionPath({ layer: 'processed', profile: 'pump', hourMs: at('15:00') }), MARKER_FILE)
+  expect(existsSync(marker)).toBe(true)
+  await gateway.reprocess({ from: '15:00', to: '16:00', profile: withRange(-40, 50) })
+  expect(gateway.catalog(catalog => catalog.fleet.markers())).toEqual([])
+  expect(existsSync(marker)).toBe(false)
 })
