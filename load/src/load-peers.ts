@@ -3,13 +3,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { durationMs } from '@tidemark/protocol'
 import { Command, InvalidArgumentError } from 'commander'
 import { type Ladder, measurePeer, measureTidemark, type PeerResult } from './peers/compare.js'
 import { InfluxPeer } from './peers/influxdb.js'
 import { MosquittoPeer, ownSubscriber } from './peers/mosquitto.js'
 import { nodeRed } from './peers/node-red.js'
-import { endAs, requireWritableFolder } from './proof-command.js'
+import { duration, endAs, requireWritableFolder } from './proof-command.js'
 import { thisMachine } from './run/machine.js'
 
 const PEERS = ['tidemark', 'mosquitto', 'node-red', 'influxdb'] as const
@@ -62,14 +61,6 @@ function namesOf(text: string): readonly Name[] {
     if (known === undefined) throw new InvalidArgumentError(`There is no peer ${name}; there are ${PEERS.join(', ')}.`)
     return known
   })
-}
-
-function duration(text: string): number {
-  try {
-    return durationMs(text)
-  } catch {
-    throw new InvalidArgumentError('Write a number and ms, s, m, h or d, like 15s.')
-  }
 }
 
 async function measure(name: Name, dir: string, ladder: Ladder, signal: AbortSignal): Promise<PeerResult> {

@@ -3,9 +3,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { durationMs } from '@tidemark/protocol'
 import { Command, InvalidArgumentError } from 'commander'
-import { endAs, requireWritableFolder, stopOnSignals } from './proof-command.js'
+import { duration, endAs, requireWritableFolder, stopOnSignals } from './proof-command.js'
 import { consoleFor } from './run/console.js'
 import { htmlReport } from './run/html-report.js'
 import { thisMachine } from './run/machine.js'
@@ -45,14 +44,6 @@ Exit code: 0 nothing is missing, doubled or different, and the scenario's limits
   )
   .showHelpAfterError('(--help shows the options)')
   .exitOverride()
-
-function duration(text: string): number {
-  try {
-    return durationMs(text)
-  } catch {
-    throw new InvalidArgumentError('Write a number and ms, s, m, h or d, like 30m.')
-  }
-}
 
 function whole(text: string): number {
   if (/^\d{1,9}$/.test(text) && Number(text) > 0) return Number(text)

@@ -1,6 +1,7 @@
 /** What the command lines of the proofs share: numbers, files, Ctrl-C, exit codes. 0: proved. 1: not so. 2: something to correct first. */
 import { accessSync, constants } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { durationMs } from '@tidemark/protocol'
 import { CommanderError, InvalidArgumentError } from 'commander'
 import { UsageError } from './replay/replay-error.js'
 import { UnfinishedReplayError } from './replay/verify.js'
@@ -10,6 +11,15 @@ export function wholeNumber(max: number): (text: string) => number {
   return text => {
     if (/^\d{1,10}$/.test(text) && Number(text) <= max) return Number(text)
     throw new InvalidArgumentError(`give a whole number from 0 to ${max}`)
+  }
+}
+
+/** Reads a duration, in ms. */
+export function duration(text: string): number {
+  try {
+    return durationMs(text)
+  } catch {
+    throw new InvalidArgumentError('Write a number and ms, s, m, h or d, like 30m.')
   }
 }
 

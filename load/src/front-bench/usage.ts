@@ -1,8 +1,5 @@
 /** What processes have used so far, by /proc. */
-import { readFileSync } from 'node:fs'
-
-/** Ticks of /proc's clock in a second: what Linux has on all machines that Node runs on. */
-const TICKS_PER_S = 100
+import { PAGE_BYTES, statOf, TICKS_PER_S } from '../run/proc.js'
 
 export interface Usage {
   readonly cpuS: number
@@ -14,10 +11,9 @@ export function usageOf(pids: readonly number[]): Usage {
   let cpuS = 0
   let residentMb = 0
   for (const pid of pids) {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    cpuS += (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S
-    residentMb += Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) / 1024
+    const { ticks, rssPages } = statOf(pid)
+    cpuS += ticks / TICKS_PER_S
+    residentMb += (rssPages * PAGE_BYTES) / 2 ** 20
   }
   return { cpuS, residentMb }
 }

@@ -14,8 +14,8 @@ export interface Usage {
 }
 
 /** USER_HZ, which Linux has fixed at 100 for what it tells user space. */
-const TICKS_PER_S = 100
-const PAGE_BYTES = 4096
+export const TICKS_PER_S = 100
+export const PAGE_BYTES = 4096
 
 interface Seen extends Usage {
   readonly role: Role
@@ -88,7 +88,7 @@ export function descendantsOf(root: number): number[] {
 }
 
 /** Fields of /proc/PID/stat behind the name, which stands in brackets and may hold anything: proc(5). */
-function statOf(pid: number): { parent: number; ticks: number; rssPages: number } {
+export function statOf(pid: number): { parent: number; ticks: number; rssPages: number } {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   return {
