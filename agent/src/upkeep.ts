@@ -100,13 +100,23 @@ export class Upkeep {
   }
 
   private checkSpace(): void {
-    const { bavail, bsize } = statfsSync(dirname(this.buffer.path))
-    const isShort = bavail * bsize < this.config.freeBytesMin
+    const freeBytes = this.freeBytes()
+    if (freeBytes === null) return // a disk that does not even answer shows in what is written to it
+    const isShort = freeBytes < this.config.freeBytesMin
     if (isShort !== this.wasShort) {
-      if (isShort) this.log.warn({ free_bytes: bavail * bsize }, 'less than min_free is left on the disk: the buffer grows no more')
+      if (isShort) this.log.warn({ free_bytes: freeBytes }, 'less than min_free is left on the disk: the buffer grows no more')
       else this.log.info('there is space on the disk again')
     }
     this.wasShort = isShort
     this.buffer.limitGrowth(isShort)
+  }
+
+  private freeBytes(): number | null {
+    try {
+      const { bavail, bsize } = statfsSync(dirname(this.buffer.path))
+      return bavail * bsize
+    } catch {
+      return null
+    }
   }
 }

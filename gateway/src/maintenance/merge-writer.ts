@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
 import type { CatalogFile } from '../archive/catalog.js'
-import { NEGATIVE_ZERO_OPTION, quoteName, quoteText, WIDE_OPTION } from '../archive/parquet.js'
+import { copyOptions } from '../archive/copy-options.js'
+import { quoteName, quoteText } from '../archive/parquet.js'
 import type { DataPaths } from '../archive/paths.js'
 import { describedColumn } from '../archive/sql-values.js'
 import type { ExpiredRows } from '../archive/supersede.js'
@@ -76,14 +77,11 @@ export class MergeWriter {
     const { layer } = files[0]
     const shapes = groupBy(files, file => file.columns)
     for (const [first] of shapes) await this.columnsOf(first)
-    const columns = await this.describe(shapes.map(shape => this.scan(shape)).join(' UNION ALL BY NAME '))
+    const all = shapes.map(shape => this.scan(shape)).join(' UNION ALL BY NAME ')
+    const columns = await this.describe(all)
     const isSorted = layer === 'raw' && shapes.length === 1 && areBehindOneAnother(files)
     const from = isSorted ? this.scan(files) : this.sorted(shapes, columns, layer)
-    const options = columns.some(({ type }) => type === 'bytes')
-      ? WIDE_OPTION
-      : (await this.hasNegativeZero(shapes))
-        ? NEGATIVE_ZERO_OPTION
-        : ''
+    const options = await copyOptions(this.connection, all, columns)
     await this.connection.run(`COPY (${from}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD${options})`)
     const [[rows]] = await this.rows(`SELECT count(*) FROM read_parquet(${quoteText(path)})`)
     return { columns, rows: Number(rows) }
@@ -123,17 +121,6 @@ export class MergeWriter {
     const keys = SORT_BY[layer].filter(name => columns.some(column => column.name === name)).map(quoteName)
     return `SELECT ${columns.map(({ name }) => quoteName(name)).join(', ')} FROM (${scans.join(' UNION ALL BY NAME ')})
       ORDER BY ${[...keys, SHAPE, FILE, ROW].join(', ')}`
-  }
-
-  private async hasNegativeZero(shapes: readonly (readonly CatalogFile[])[]): Promise<boolean> {
-    for (const shape of shapes) {
-      const doubles = (await this.columnsOf(shape[0])).filter(({ type }) => type === 'double').map(({ name }) => quoteName(name))
-      if (doubles.length === 0) continue
-      const any = doubles.map(name => `bool_or(${name} = 0 AND signbit(${name}))`)
-      const [found] = await this.rows(`SELECT ${any.join(', ')} FROM (${this.scan(shape)})`)
-      if (found.includes(true)) return true
-    }
-    return false
   }
 
   private async describe(select: string): Promise<Column[]> {

@@ -1,5 +1,6 @@
 /** A repair's DuckDB: one thread, bounded memory, what exceeds it is spilled. What it computes and writes is a function of its input. */
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import { copyOptions } from '../archive/copy-options.js'
 import { quoteName, quoteText } from '../archive/parquet.js'
 import { sqlType } from '../archive/sql-values.js'
 import type { Plan } from '../processor/feature-plan.js'
@@ -82,9 +83,10 @@ export class RepairDatabase {
 
   /** Writes the rows of an hour as a file that is like those of the processor's features; it is not fsynced. */
   async write(plan: Plan, hourMs: number, path: string): Promise<void> {
-    const order = featuresLayout(plan).sortBy.map(quoteName).join(', ')
-    const select = `SELECT * FROM repaired WHERE as_of >= make_timestamptz(${hourMs * 1000}) AND as_of < make_timestamptz(${(hourMs + 3_600_000) * 1000}) ORDER BY ${order}`
-    await this.connection.run(`COPY (${select}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD)`)
+    const { sortBy, columns } = featuresLayout(plan)
+    const select = `SELECT * FROM repaired WHERE as_of >= make_timestamptz(${hourMs * 1000}) AND as_of < make_timestamptz(${(hourMs + 3_600_000) * 1000}) ORDER BY ${sortBy.map(quoteName).join(', ')}`
+    const options = await copyOptions(this.connection, select, columns)
+    await this.connection.run(`COPY (${select}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD${options})`)
   }
 
   close(): void {

@@ -9,7 +9,8 @@
  */
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
-import { NEGATIVE_ZERO_OPTION, quoteName, quoteText, WIDE_OPTION } from '../archive/parquet.js'
+import { copyOptions } from '../archive/copy-options.js'
+import { quoteName, quoteText } from '../archive/parquet.js'
 import { type DataPaths, HOUR_MS } from '../archive/paths.js'
 import { deleteFile } from '../archive/snapshot-file.js'
 import { describedColumn } from '../archive/sql-values.js'
@@ -111,8 +112,7 @@ export class ScratchDatabase {
 
   /** Writes the rows to `path`, closed and not fsynced; returns their number. A file without rows is deleted. */
   async copy(select: string, path: string, columns: readonly Column[]): Promise<number> {
-    const isWide = columns.some(({ type }) => type === 'bytes')
-    const options = isWide ? WIDE_OPTION : (await this.hasNegativeZero(select, columns)) ? NEGATIVE_ZERO_OPTION : ''
+    const options = await copyOptions(this.connection, select, columns)
     await this.connection.run(`COPY (${select}) TO ${quoteText(path)} (FORMAT PARQUET, COMPRESSION ZSTD${options})`)
     const rows = await this.number(`SELECT count(*) FROM read_parquet(${quoteText(path)})`)
     if (rows === 0) deleteFile(path)
@@ -142,14 +142,5 @@ export class ScratchDatabase {
   private async addRejected(select: string): Promise<void> {
     await this.connection.run(`INSERT INTO counts SELECT (epoch_ms(event_time) // ${HOUR_MS}) * ${HOUR_MS}, coalesce(profile, ''), device_id, sum(n), sum(n), 0
       FROM (${select}) WHERE ${COUNTED} AND device_id IS NOT NULL GROUP BY 1, 2, 3 HAVING sum(n) <> 0`)
-  }
-
-  private async hasNegativeZero(select: string, columns: readonly Column[]): Promise<boolean> {
-    const doubles = columns.filter(({ type }) => type === 'double').map(({ name }) => quoteName(name))
-    if (doubles.length === 0) return false
-    const [found] = await this.rows(
-      `SELECT ${doubles.map(name => `bool_or(${name} = 0 AND signbit(${name}))`).join(', ')} FROM (${select})`
-    )
-    return found.includes(true)
   }
 }

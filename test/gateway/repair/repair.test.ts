@@ -220,6 +220,18 @@ test('a row of a hop that held no reading before is made for the first time', as
   expect((await archive.rows('features_pump'))[0]).toMatchObject({ as_of: at('07:31'), revision: 0, event_count: 1, temp_max_5m: 50 })
 })
 
+test('a repaired value keeps the sign of its zero', async () => {
+  const pump = keeping(PUMP, '1m')
+  const t = timeline(QUICK, [pump])
+  const values = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? 0 : -0))
+  for (const [i, value] of values.entries()) lateBy(t, `p${i + 10}`, pump, '07:30:30', value)
+  t.tick(2000)
+  const archive = new TestArchive(temporaryFolder(), t)
+  await archive.repair()
+  const repaired = (await archive.rows('features_pump')).filter(row => row.as_of === at('07:31'))
+  expect(repaired.sort((a, b) => String(a.device_id).localeCompare(String(b.device_id))).map(row => row.temp_max_5m)).toEqual(values)
+})
+
 test('rows that come out as they are do not go out again, and are counted', async () => {
   const pump = keeping(PUMP, '1m')
   const t = timeline(QUICK, [pump])
