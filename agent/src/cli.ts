@@ -72,8 +72,8 @@ program
 async function start({ config: path, once }: StartOptions): Promise<void> {
   const config = await readConfig(path)
   // Loaded here so that --help and mistakes in the configuration answer at once.
-  const [{ runAgent }, { pino }] = await Promise.all([import('./agent.js'), import('pino')])
-  const log = pino({ level: config.logLevel, base: { device: config.deviceId } }, pino.destination({ fd: 1, sync: true }))
+  const [{ runAgent }, { openLog }] = await Promise.all([import('./agent.js'), import('./agent-log.js')])
+  const log = openLog(config.deviceId, config.logLevel)
   const stopping = new AbortController()
   const onSignal = (signal: NodeJS.Signals) => {
     if (stopping.signal.aborted) process.exit(130)
