@@ -75,9 +75,13 @@ async function start({ config: path, once }: StartOptions): Promise<void> {
   const [{ runAgent }, { openLog }] = await Promise.all([import('./agent.js'), import('./agent-log.js')])
   const log = openLog(config.deviceId, config.logLevel)
   const stopping = new AbortController()
+  const service = process.env.NOTIFY_SOCKET
+    ? (await import('./service-notifier.js')).ServiceNotifier.take(process.env, process.pid, log)
+    : null
   const onSignal = (signal: NodeJS.Signals) => {
     if (stopping.signal.aborted) process.exit(130)
     log.info({ signal }, 'stopping')
+    service?.stopping()
     stopping.abort()
   }
   process.on('SIGINT', onSignal)
@@ -85,11 +89,14 @@ async function start({ config: path, once }: StartOptions): Promise<void> {
   let agent: RunningAgent | null = null
   process.on('SIGHUP', () => {
     log.info('reading the configuration again')
-    void agent?.reload(() => readConfig(path))
+    service?.reloading()
+    void (agent?.reload(() => readConfig(path)) ?? Promise.resolve()).then(() => service?.reloaded())
   })
-  await runAgent(config, { once: once === true, agentVersion: version, log, signal: stopping.signal }, started => {
+  const sampling = (running: RunningAgent) => service?.ready(() => running.health())
+  await runAgent(config, { once: once === true, agentVersion: version, log, signal: stopping.signal, sampling }, started => {
     agent = started
   })
+  await service?.done()
 }
 
 async function tail({ config: path, json }: StatusOptions): Promise<void> {

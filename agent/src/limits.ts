@@ -185,3 +185,9 @@ export const LIVE_WAIT_MS = 2000
 
 /** A backlog at start from which on speed counts more than memory, in readings: a few hours at one a second. */
 export const LARGE_BACKLOG_READINGS = 10_000
+
+/** How long the sampling loop may be late, in ms, before it counts as hung: longer than an append is tried again (`APPEND_RETRY_MS_MAX`). */
+export const SAMPLING_LATE_MS_MAX = 90_000
+
+/** How long telling systemd may take, in ms; systemd-notify itself waits 5 s for an answer. */
+export const NOTIFY_MS_MAX = 10_000

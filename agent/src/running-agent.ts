@@ -15,6 +15,7 @@ import { monotonicMs } from './monotonic.js'
 import { Publisher } from './publisher.js'
 import { RemoteConfig, type RemoteSettings } from './remote-config.js'
 import { Sampler } from './sampler.js'
+import type { Health } from './service-notifier.js'
 import { letHeapGrow } from './small-heap.js'
 import { LiveSources } from './sources/live-sources.js'
 import { openSource } from './sources/open-source.js'
@@ -27,6 +28,8 @@ export interface RunOptions {
   readonly once: boolean
   readonly agentVersion: string
   readonly log: Logger
+  /** Told when it samples into its buffer; again after a salvage. */
+  readonly sampling?: (agent: RunningAgent) => void
   /** Aborts: stop sampling, wait a little for what is in flight, and return. */
   readonly signal: AbortSignal
 }
@@ -117,6 +120,7 @@ export class RunningAgent {
     this.upkeep.start()
     try {
       await this.clock.start()
+      this.options.sampling?.(this)
       while (!(await this.sample())) await this.takeUp()
     } finally {
       this.live.close()
@@ -131,6 +135,20 @@ export class RunningAgent {
     }
     if (this.failure.signal.aborted) throw this.failure.signal.reason
     log.info({ sampled: this.buffer.facts().highestSampledSeq, buffered: this.buffer.state.held }, 'agent stopped')
+  }
+
+  /** How it does, for the service manager. */
+  health(): Health {
+    const { source } = this.inUse
+    const states = source instanceof LiveSources ? source.states() : []
+    return {
+      isHung: source instanceof LiveSources && source.isHung(monotonicMs()),
+      sampled: this.buffer.facts().highestSampledSeq,
+      buffered: this.buffer.state.held,
+      problem: this.problem,
+      failing: states.filter(({ state }) => state === 'failing').map(({ key }) => key),
+      sources: states.length
+    }
   }
 
   /** Takes up another configuration. Never rejects: one that cannot be used is logged, and the old one goes on. */

@@ -5,6 +5,7 @@ import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { readConfig } from '../../agent/src/config.js'
+import { SAMPLING_LATE_MS_MAX } from '../../agent/src/limits.js'
 import { monotonicMs } from '../../agent/src/monotonic.js'
 import { type Cadence, everyInterval, onSchedule } from '../../agent/src/sources/cadence.js'
 import { LiveSources } from '../../agent/src/sources/live-sources.js'
@@ -41,7 +42,7 @@ function fake(
 /** Moments that follow each other at once, so many of them. */
 function moments(count: number): Cadence {
   let left = count
-  return { key: 'test', next: async signal => !signal.aborted && left-- > 0 }
+  return { key: 'test', dueMs: Number.POSITIVE_INFINITY, next: async signal => !signal.aborted && left-- > 0 }
 }
 
 function combine(sources: LiveSource[], count: number, changes: Partial<ConstructorParameters<typeof LiveSources>[0]> = {}): LiveSources {
@@ -58,6 +59,35 @@ async function groupsOf(source: LiveSources, position: string | null = null): Pr
 const valuesOf = (groups: readonly SourceGroup[]) => groups.map(({ entries: [entry] }) => ('shed' in entry ? [] : [...entry.values]))
 
 const hang = () => new Promise<never>(() => {})
+
+describe('the sampling loop counts as hung', () => {
+  const late = (ms: number) => monotonicMs() + SAMPLING_LATE_MS_MAX + ms
+  const pump = () => fake('x', ['a'], async n => ({ a: n }))
+
+  test('where its next moment has passed, and it still waits for it', async () => {
+    const sources = combine([pump()], 0, { cadence: { key: 'stuck', dueMs: monotonicMs(), next: () => hang() } })
+    expect(sources.isHung(monotonicMs())).toBe(false)
+    void sources.groups(null, never()).next()
+    expect(sources.isHung(monotonicMs())).toBe(false)
+    expect(sources.isHung(late(1000))).toBe(true)
+  })
+
+  test('where nobody takes what it has measured; and no more once it goes on', async () => {
+    const sources = combine([pump()], 1)
+    const groups = sources.groups(null, never())
+    await groups.next()
+    expect(sources.isHung(late(0))).toBe(false)
+    expect(sources.isHung(late(61_000))).toBe(true)
+    await groups.next()
+    expect(sources.isHung(late(61_000))).toBe(false)
+  })
+
+  test('not while a schedule lets it wait', async () => {
+    const sources = combine([pump()], 0, { cadence: { key: 'cron', dueMs: Number.POSITIVE_INFINITY, next: () => hang() } })
+    void sources.groups(null, never()).next()
+    expect(sources.isHung(late(86_400_000))).toBe(false)
+  })
+})
 
 describe('several sources', () => {
   test('give one reading together, each its own metrics; what none gives is null', async () => {

@@ -6,6 +6,8 @@ import { waitUntil } from './pace.js'
 export interface Cadence {
   /** Two that are alike can follow each other without a break. */
   readonly key: string
+  /** Monotonic ms of the next moment; infinity where only the machine's clock can tell. */
+  readonly dueMs: number
   /** Resolves true at the next moment, false where `signal` aborts before it. Moments that pass while nobody waits are left out. */
   next(signal: AbortSignal): Promise<boolean>
 }
@@ -18,6 +20,9 @@ export function everyInterval(intervalMs: number): Cadence {
   let dueMs = monotonicMs()
   return {
     key: `interval:${intervalMs}`,
+    get dueMs() {
+      return dueMs
+    },
     async next(signal) {
       const isDue = await waitUntil(dueMs, signal)
       if (isDue) dueMs += intervalMs * (Math.max(0, Math.floor((monotonicMs() - dueMs) / intervalMs)) + 1)
@@ -33,6 +38,7 @@ export async function onSchedule(expression: string): Promise<Cadence> {
   if (!valid) throw new ConfigError(`schedule: "${expression}" is no cron expression (${errors[0]?.message}); write one like "*/5 * * * *"`)
   return {
     key: `schedule:${expression}`,
+    dueMs: Number.POSITIVE_INFINITY,
     next: signal =>
       new Promise(resolve => {
         if (signal.aborted) return resolve(false)

@@ -7,6 +7,7 @@
 import type { Profile, Value } from '@tidemark/protocol'
 import type { Logger } from 'pino'
 import { judgeHealth, mayAsk, newHealth, type Outcome, type SourceHealth } from '../core/source-health.js'
+import { SAMPLING_LATE_MS_MAX } from '../limits.js'
 import { monotonicMs } from '../monotonic.js'
 import type { Cadence } from './cadence.js'
 import { messageOf } from './mapping.js'
@@ -52,6 +53,8 @@ export class LiveSources implements Source {
   readonly key: string
   readonly members: readonly Member[]
   private readonly places: readonly (readonly [Member, string] | null)[]
+  /** Monotonic ms at which the loop must have come to its next step. */
+  private stepDueMs = Number.POSITIVE_INFINITY
 
   constructor(private readonly options: LiveSourcesOptions) {
     const nowMs = monotonicMs()
@@ -80,15 +83,25 @@ export class LiveSources implements Source {
 
   async *groups(stored: string | null, signal: AbortSignal): AsyncGenerator<SourceGroup> {
     this.resume(stored)
-    while (this.members.some(member => !member.hasEnded) && (await this.options.cadence.next(signal))) {
-      const measuredMs = monotonicMs()
-      const measured = await this.measure()
-      if (this.options.stop.aborted) return
-      const values = this.places.map<Value>(place => (place === null ? null : (measured.get(place[0])?.values.get(place[1]) ?? null)))
-      if (values.every(value => value === null)) continue
-      yield { entries: [{ measuredMs, values }], position: this.position(), nulledValues: 0, problems: [] }
-      if (this.options.once) return
+    try {
+      while (this.members.some(member => !member.hasEnded) && (await this.nextMoment(signal))) {
+        const measuredMs = monotonicMs()
+        this.stepDueMs = measuredMs + Math.max(...this.members.map(({ timeoutMs }) => timeoutMs))
+        const measured = await this.measure()
+        if (this.options.stop.aborted) return
+        const values = this.places.map<Value>(place => (place === null ? null : (measured.get(place[0])?.values.get(place[1]) ?? null)))
+        if (values.every(value => value === null)) continue
+        yield { entries: [{ measuredMs, values }], position: this.position(), nulledValues: 0, problems: [] }
+        if (this.options.once) return
+      }
+    } finally {
+      this.stepDueMs = Number.POSITIVE_INFINITY // nothing is due any more
     }
+  }
+
+  /** Whether the loop of `groups` has stopped somewhere: in waiting, in measuring, or in whoever takes what it yields. */
+  isHung(nowMs: number): boolean {
+    return nowMs > this.stepDueMs + SAMPLING_LATE_MS_MAX
   }
 
   async close(): Promise<void> {
@@ -99,6 +112,13 @@ export class LiveSources implements Source {
   async closeAllBut(other: LiveSources): Promise<void> {
     const ended = this.members.filter(member => !other.members.includes(member))
     await Promise.all(ended.map(({ source }) => source.close()))
+  }
+
+  /** False where `signal` aborts first. */
+  private nextMoment(signal: AbortSignal): Promise<boolean> {
+    const { cadence } = this.options
+    this.stepDueMs = cadence.dueMs
+    return cadence.next(signal)
   }
 
   private async measure(): Promise<Map<Member, Measured>> {
