@@ -100,8 +100,8 @@ export class Presence {
 
   /** Keeps a configuration and delivers it to the device, if it is there and listens; null takes it back. */
   setConfig(deviceId: string, payload: Uint8Array | null): void {
-    if (payload === null) this.configs.delete(deviceId)
-    else this.configs.set(deviceId, payload)
+    if (payload !== null) this.configs.set(deviceId, payload)
+    else if (!this.configs.delete(deviceId)) return
     this.deliver(deviceId, 'config', payload ?? new Uint8Array(0))
   }
 
