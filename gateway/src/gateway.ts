@@ -67,6 +67,9 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
       },
       onNotices: notices => {
         for (const { deviceId, epoch } of notices) presence.tell(deviceId, { epoch_spent: epoch })
+      },
+      onConfigs: configs => {
+        for (const { deviceId, message } of configs) presence.setConfig(deviceId, message)
       }
     },
     logger

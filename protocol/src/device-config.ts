@@ -33,6 +33,11 @@ const settings = {
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).optional()
 }
 
+/** What can be set, without a revision. */
+export const deviceConfigSettingsSchema = z.strictObject(settings)
+
+export type DeviceConfigSettings = z.output<typeof deviceConfigSettingsSchema>
+
 /** As it travels: `revision` is what the device names when it answers. */
 export const deviceConfigSchema = z.strictObject({ revision: z.int().min(0), ...settings })
 

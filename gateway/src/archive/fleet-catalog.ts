@@ -2,9 +2,11 @@
  * The catalog's tables of the fleet, as of the last boundary: the registry, what became of readings by hour, what is unseen, and which
  * hours have a completeness marker.
  */
+
+import type { ConfigWanted } from '../processor/config-wanted.js'
 import type { DeviceProgress, EpochUnseen, FleetFlush, WaitingHour } from '../processor/fleet.js'
 import { COUNTS, type CountName, type HourCountColumns } from '../processor/hour-counts.js'
-import type { DeviceRow, DeviceStatus } from '../processor/registry.js'
+import { type DeviceRow, type DeviceStatus, restoredStatus } from '../processor/registry.js'
 import type { Database } from '../sqlite.js'
 import type { Unseen } from './hour-state.js'
 import { HOUR_MS } from './paths.js'
@@ -20,7 +22,8 @@ const SCHEMA = `
     seen_ms INTEGER,                  -- ingest time of its last message, Unix ms
     watermark_ms INTEGER,             -- Unix ms
     idle INTEGER NOT NULL,
-    ended INTEGER NOT NULL DEFAULT 0
+    ended INTEGER NOT NULL DEFAULT 0,
+    config TEXT                       -- what is wanted of its own configuration, JSON
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS hour_counts (
     hour_ms INTEGER NOT NULL,         -- start of an hour of event time, Unix ms
@@ -59,13 +62,14 @@ const SCHEMA = `
 `
 
 const DEVICE_COLUMNS =
-  'device_id AS deviceId, registered_ms AS registeredMs, profile, site, retired, status, seen_ms AS seenMs, watermark_ms AS watermarkMs, idle, ended'
+  'device_id AS deviceId, registered_ms AS registeredMs, profile, site, retired, status, seen_ms AS seenMs, watermark_ms AS watermarkMs, idle, ended, config'
 
-type DeviceRecord = Omit<DeviceRow, 'retired' | 'idle' | 'ended' | 'status'> & {
+type DeviceRecord = Omit<DeviceRow, 'retired' | 'idle' | 'ended' | 'status' | 'config'> & {
   retired: number
   idle: number
   ended: number
   status: string | null
+  config: string | null
 }
 
 export interface ProfileHour {
@@ -93,6 +97,7 @@ export class FleetCatalog {
     const columns = database.prepare('SELECT name FROM pragma_table_info(?)').pluck().all('devices')
     // Of a version that did not know it: nobody has ended until it says something again.
     if (!columns.includes('ended')) database.exec('ALTER TABLE devices ADD COLUMN ended INTEGER NOT NULL DEFAULT 0')
+    if (!columns.includes('config')) database.exec('ALTER TABLE devices ADD COLUMN config TEXT')
   }
 
   /** Part of the transaction that commits a flush. */
@@ -113,7 +118,8 @@ export class FleetCatalog {
       retired: record.retired === 1,
       idle: record.idle === 1,
       ended: record.ended === 1,
-      status: record.status === null ? null : (JSON.parse(record.status) as DeviceStatus)
+      status: record.status === null ? null : restoredStatus(JSON.parse(record.status) as DeviceStatus),
+      config: record.config === null ? null : (JSON.parse(record.config) as ConfigWanted)
     }))
   }
 
@@ -182,11 +188,12 @@ export class FleetCatalog {
 
   private recordDevices(devices: readonly DeviceRow[], progress: DeviceProgress): void {
     const upsert = this.database.prepare(`INSERT OR REPLACE INTO devices VALUES
-      (@deviceId, @registeredMs, @profile, @site, @retired, @status, @seenMs, @watermarkMs, @idle, @ended)`)
+      (@deviceId, @registeredMs, @profile, @site, @retired, @status, @seenMs, @watermarkMs, @idle, @ended, @config)`)
     for (const device of devices) {
       const status = device.status === null ? null : JSON.stringify(device.status)
       const flags = { retired: device.retired ? 1 : 0, idle: device.idle ? 1 : 0, ended: device.ended ? 1 : 0 }
-      upsert.run({ ...device, status, ...flags })
+      const config = device.config === null ? null : JSON.stringify(device.config)
+      upsert.run({ ...device, status, config, ...flags })
     }
     const move = this.database.prepare('UPDATE devices SET watermark_ms = ?, seen_ms = ?, idle = ?, ended = ? WHERE device_id = ?')
     for (const [i, deviceId] of progress.deviceIds.entries())

@@ -1,5 +1,6 @@
 /** Which publishes and subscriptions of a client the front takes. Decides; does nothing. */
 import { PAYLOAD_BYTES_MAX, parseTopic, STATUS_BYTES_MAX, type TopicKind } from '@tidemark/protocol'
+import type { DownstreamKind } from './core.js'
 
 /** What the front takes from a device. */
 export type UpstreamKind = Extract<TopicKind, 'batch' | 'json' | 'status'>
@@ -32,10 +33,17 @@ export function isStatusFilter(filter: string): boolean {
   return /^tm\/1\/(\+|[A-Za-z0-9._-]+)\/status$/.test(filter)
 }
 
-/** A client may listen to what is meant for it, and to status and alerts of all: never to readings. */
-export function admitSubscription(clientId: string, filter: string): boolean {
+/** What comes down that the filter names, of one device or of all; null: it is no filter of that. */
+export function downstreamOf(filter: string): DownstreamKind | null {
+  const match = /^tm\/1\/(?:\+|[A-Za-z0-9._-]+)\/(config|ack)$/.exec(filter)
+  return match === null ? null : (match[1] as DownstreamKind)
+}
+
+/** A client may listen to what is meant for it, a relay to what is meant for any, and all to status and alerts: never to readings. */
+export function admitSubscription(clientId: string, filter: string, isRelay = false): boolean {
   if (filter.startsWith('tm/1/$alerts/')) return true
   if (isStatusFilter(filter)) return true
+  if (isRelay && downstreamOf(filter) !== null) return true
   const parsed = parseTopic(filter)
   return parsed !== null && parsed.deviceId === clientId && (parsed.kind === 'config' || parsed.kind === 'ack')
 }

@@ -9,9 +9,9 @@ import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isDeviceId, topicOf } from '@tidemark/protocol'
 import { Aedes, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
-import { type Admitted, admitPublish, admitSubscription, isStatusFilter } from './admission.js'
+import { type Admitted, admitPublish, admitSubscription, downstreamOf, isStatusFilter } from './admission.js'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
-import type { DeviceStatus, DownstreamKind, Will } from './core.js'
+import type { DeviceStatus, Downstream, DownstreamKind, Will } from './core.js'
 import type { Front, Session } from './front.js'
 import { CONNACK } from './light-packets.js'
 import type { Handover } from './light-sessions.js'
@@ -31,6 +31,8 @@ class AedesSession implements Session {
   handover: Handover | null = null
   /** Topics that it was subscribed to before aedes had it: what is kept for them it has had. */
   readonly restored = new Set<string>()
+  /** What comes down until those subscriptions hold again; null: they do. */
+  missed: Downstream[] | null = null
 
   constructor(
     readonly client: Client,
@@ -44,10 +46,21 @@ class AedesSession implements Session {
 
   deliver(kind: DownstreamKind, payload: Uint8Array, isRetained: boolean): void {
     const { client } = this
+    if (this.missed !== null) {
+      this.missed.push({ kind, payload })
+      return
+    }
     const topic = topicOf(client.id, kind)
     const packet = { cmd: 'publish' as const, topic, payload: Buffer.from(payload), qos: 1 as const, dup: false, retain: isRetained }
     if (isRetained) client.publish(packet, () => {})
     else this.broker.publish(packet, () => {})
+  }
+
+  /** Its subscriptions hold again. */
+  restore(): void {
+    const missed = this.missed ?? []
+    this.missed = null
+    for (const { kind, payload } of missed) this.deliver(kind, payload, false)
   }
 }
 
@@ -88,7 +101,7 @@ export class AedesSessions {
     broker.authorizePublish = (client, packet, done) => this.publish(client, packet, done)
     broker.authorizeForward = (_client, packet) => ('clientId' in packet ? null : packet)
     broker.authorizeSubscribe = (client, subscription, done) =>
-      done(null, admitSubscription(client.id, subscription.topic) ? subscription : null)
+      done(null, this.admitsSubscription(client, subscription.topic) ? subscription : null)
     broker.on('client', client => this.register(client))
     broker.on('clientDisconnect', client => this.unregister(client))
     broker.on('subscribe', (subscriptions, client) => this.sendRetained(client, subscriptions))
@@ -122,6 +135,11 @@ export class AedesSessions {
     this.broker.publish({ cmd: 'publish', ...packet }, () => {})
   }
 
+  relay(deviceId: string, kind: DownstreamKind, payload: Uint8Array): void {
+    const packet = { topic: topicOf(deviceId, kind), payload: Buffer.from(payload), qos: 1 as const, dup: false, retain: false }
+    this.broker.publish({ cmd: 'publish', ...packet }, () => {})
+  }
+
   get hasHeld(): boolean {
     return this.heldSessions.size > 0
   }
@@ -149,10 +167,16 @@ export class AedesSessions {
     if (session === undefined) return
     session.isRegistered = true
     this.handovers.delete(client)
-    this.front.register(client.id, session, session.will)
     const subscriptions = session.handover?.subscriptions.map(({ kind, qos }) => ({ topic: topicOf(client.id, kind), qos })) ?? []
     for (const { topic } of subscriptions) session.restored.add(topic)
-    if (subscriptions.length > 0) client.subscribe(subscriptions, () => {})
+    session.missed = session.handover?.missed ?? null
+    this.front.register(client.id, session, session.will)
+    if (subscriptions.length === 0) session.restore()
+    else client.subscribe(subscriptions, () => session.restore())
+  }
+
+  private admitsSubscription(client: Client, filter: string): boolean {
+    return admitSubscription(client.id, filter, this.front.isRelay(client.id))
   }
 
   private unregister(client: Client): void {
@@ -220,17 +244,23 @@ export class AedesSessions {
   private sendRetained(client: Client, subscriptions: readonly Subscription[]): void {
     const session = this.sessions.get(client)
     for (const { topic, qos } of subscriptions) {
-      if (!admitSubscription(client.id, topic) || session?.restored.delete(topic)) continue
-      if (topic === topicOf(client.id, 'config') && session !== undefined) this.front.core.requestConfig(client.id)
-      if (isStatusFilter(topic)) this.sendStatuses(client, topic, qos === 0 ? 0 : 1)
+      if (!this.admitsSubscription(client, topic) || session?.restored.delete(topic)) continue
+      const { core } = this.front
+      const downstream = downstreamOf(topic)
+      if (isStatusFilter(topic)) {
+        core.watchStatuses()
+        this.sendKept(client, topic, 'status', qos === 0 ? 0 : 1)
+      } else if (downstream !== null && topic !== topicOf(client.id, downstream)) {
+        core.watchDevices()
+        if (downstream === 'config') this.sendKept(client, topic, 'config', qos === 0 ? 0 : 1)
+      } else if (downstream === 'config' && session !== undefined) core.requestConfig(client.id)
     }
   }
 
-  private async sendStatuses(client: Client, filter: string, qos: 0 | 1): Promise<void> {
-    this.front.core.watchStatuses()
-    for await (const { deviceId, payload } of this.front.core.statuses(filter)) {
+  private async sendKept(client: Client, filter: string, kind: 'status' | 'config', qos: 0 | 1): Promise<void> {
+    for await (const { deviceId, payload } of this.front.core.kept(filter)) {
       if (client.closed) return
-      const topic = topicOf(deviceId, 'status')
+      const topic = topicOf(deviceId, kind)
       const packet = { cmd: 'publish' as const, topic, payload: Buffer.from(payload), qos, dup: false, retain: true }
       await new Promise<void>(resolve => client.publish(packet, () => resolve()))
     }

@@ -88,21 +88,25 @@ export class CoreLink implements FrontCore {
     this.say({ type: 'watch-statuses' })
   }
 
-  async *statuses(filter: string): AsyncGenerator<DeviceStatus> {
+  watchDevices(): void {
+    this.say({ type: 'watch-devices' })
+  }
+
+  async *kept(filter: string): AsyncGenerator<DeviceStatus> {
     const request = ++this.requests
     let isLast = false
     try {
       while (!isLast) {
         const page = await new Promise<Page>(resolve => {
           this.pages.set(request, resolve)
-          this.say({ type: 'statuses', request, filter })
+          this.say({ type: 'kept', request, filter })
         })
         isLast = page.isLast
         for (const [deviceId, payload] of page.statuses) yield { deviceId, payload }
       }
     } finally {
       this.pages.delete(request)
-      if (!isLast) this.say({ type: 'statuses-end', request }) // whoever asked has gone
+      if (!isLast) this.say({ type: 'kept-end', request }) // whoever asked has gone
     }
   }
 
@@ -172,6 +176,9 @@ export class CoreLink implements FrontCore {
         return
       case 'deliver':
         this.front?.deliver(message.deviceId, message.kind, message.payload, message.isRetained)
+        return
+      case 'relay':
+        this.front?.relay(message.deviceId, message.kind, message.payload)
         return
       case 'status':
         this.front?.showStatus(message)

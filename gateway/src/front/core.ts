@@ -29,14 +29,21 @@ export interface DeviceStatus {
 /** What comes down to a device. */
 export type DownstreamKind = 'config' | 'ack'
 
+export interface Downstream {
+  readonly kind: DownstreamKind
+  readonly payload: Uint8Array
+}
+
 /** The core as a front sees it. A status that is the death of a session which is not the last one is refused with a `StaleDeathError`. */
 export interface FrontCore extends FrameLog {
   connected(client: Connected): void
   disconnected(deviceId: string, number: number): void
   /** From now on the front is told each status that is durable. */
   watchStatuses(): void
-  /** The last status of the devices that the filter of a status topic names. */
-  statuses(filter: string): AsyncIterable<DeviceStatus>
+  /** From now on the front is given what is meant for devices that have no connection of their own, for its relays. */
+  watchDevices(): void
+  /** What is kept of the devices that the filter names: their last statuses, or their configurations. */
+  kept(filter: string): AsyncIterable<DeviceStatus>
   /** The core delivers the configuration that it keeps for the device, if there is one, as retained. */
   requestConfig(deviceId: string): void
 }
@@ -47,6 +54,8 @@ export interface FrontEnd {
   takeOver(deviceId: string, number: number): void
   /** To a connection that listens to it; `isRetained` says that it was kept for whoever subscribes. */
   deliver(deviceId: string, kind: DownstreamKind, payload: Uint8Array, isRetained: boolean): void
+  /** To relays that listen to it: the device has no connection of its own. */
+  relay(deviceId: string, kind: DownstreamKind, payload: Uint8Array): void
   /** Tells whoever listens to the device's status. */
   showStatus(status: DeviceStatus): void
 }

@@ -11,7 +11,7 @@ import type { DeviceStatus, DownstreamKind, FrontEnd } from './core.js'
 import { encodeMessage, type MessageSink, MessageSplitter, type ToCore, type ToFront } from './link-messages.js'
 import type { Presence } from './presence.js'
 
-/** Bytes of statuses in a page. */
+/** Bytes of what is kept in a page. */
 const PAGE_BYTES = 64 * 1024
 
 /** How often it is looked whether the log has room again, ms. */
@@ -64,6 +64,10 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
     this.say({ type: 'deliver', deviceId, kind, payload, isRetained })
   }
 
+  relay(deviceId: string, kind: DownstreamKind, payload: Uint8Array): void {
+    this.say({ type: 'relay', deviceId, kind, payload })
+  }
+
   showStatus({ deviceId, payload }: DeviceStatus): void {
     if (this.socket.writableLength < SHOWN_BYTES_MAX) this.say({ type: 'status', deviceId, payload })
   }
@@ -104,10 +108,13 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
       case 'watch-statuses':
         this.presence.watch(this)
         return
-      case 'statuses':
+      case 'watch-devices':
+        this.presence.watchDevices(this)
+        return
+      case 'kept':
         this.sendPage(message.request, message.filter)
         return
-      case 'statuses-end':
+      case 'kept-end':
         this.requests.delete(message.request)
         return
       case 'config':
@@ -156,7 +163,7 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
   }
 
   private sendPage(request: number, filter: string): void {
-    const iterator = this.requests.get(request) ?? this.presence.statuses(filter)
+    const iterator = this.requests.get(request) ?? this.presence.kept(filter)
     const statuses: [string, Uint8Array][] = []
     let isLast = false
     for (let bytes = 0; bytes < PAGE_BYTES; ) {

@@ -88,6 +88,10 @@ export class Front implements FrontEnd {
     this.sessions.get(deviceId)?.deliver(kind, payload, isRetained)
   }
 
+  relay(deviceId: string, kind: DownstreamKind, payload: Uint8Array): void {
+    this.aedes.relay(deviceId, kind, payload)
+  }
+
   showStatus(status: DeviceStatus): void {
     this.aedes.showStatus(status)
   }

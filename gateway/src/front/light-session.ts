@@ -9,7 +9,7 @@ import type { Socket } from 'node:net'
 import type { AppendReceiver } from '../log/frame-log.js'
 import { admitPublish, payloadBytesMax, type UpstreamKind } from './admission.js'
 import { PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
-import type { DownstreamKind, Will } from './core.js'
+import type { Downstream, DownstreamKind, Will } from './core.js'
 import type { Session } from './front.js'
 import {
   bodyStart,
@@ -58,6 +58,8 @@ export class LightSession implements Session, AppendReceiver {
   /** Granted; -1: not subscribed. */
   configQos = -1
   ackQos = -1
+  /** From the moment it is handed to aedes: what came down until aedes has it. */
+  missed: Downstream[] | null = null
   /** The whole CONNECT, for the will and for aedes. */
   private connectPacket: Buffer | null = null
   private willKind: UpstreamKind | null = null
@@ -122,7 +124,11 @@ export class LightSession implements Session, AppendReceiver {
 
   deliver(kind: DownstreamKind, payload: Uint8Array, isRetained: boolean): void {
     const granted = kind === 'config' ? this.configQos : this.ackQos
-    if (granted < 0 || this.state !== 'connected') return
+    if (granted < 0) return
+    if (this.state === 'over') {
+      this.missed?.push({ kind, payload })
+      return
+    }
     this.lastMessageId = (this.lastMessageId % 0xffff) + 1
     const qos = granted === 0 ? 0 : 1
     this.write(publishBytes(this.deviceId, kind, payload, { qos, isRetained, messageId: this.lastMessageId }))

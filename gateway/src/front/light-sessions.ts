@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
-import type { Will } from './core.js'
+import type { Downstream, Will } from './core.js'
 import type { Front } from './front.js'
 import { LightSession } from './light-session.js'
 import { PacketTooLargeError } from './metered-connection.js'
@@ -32,6 +32,8 @@ export interface Handover {
   readonly isConnected: boolean
   /** What it is subscribed to. */
   readonly subscriptions: readonly { readonly kind: 'config' | 'ack'; readonly qos: 0 | 1 }[]
+  /** What has come down to it meanwhile; grows until whoever takes it says so to the front. */
+  readonly missed: Downstream[]
   /** To be called if the connection is lost before aedes has registered it. */
   abandoned(): void
 }
@@ -135,10 +137,12 @@ export class LightSessions {
       { kind: 'config' as const, qos: configQos },
       { kind: 'ack' as const, qos: ackQos }
     ].flatMap(({ kind, qos }) => (qos < 0 ? [] : [{ kind, qos: qos === 0 ? (0 as const) : (1 as const) }]))
+    session.missed = []
     this.toAedes(socket, {
       seen: connectPacket === null ? unserved : Buffer.concat([connectPacket, unserved]),
       isConnected: connectPacket !== null,
       subscriptions,
+      missed: session.missed,
       abandoned: () => this.abandoned(session)
     })
   }

@@ -11,10 +11,11 @@ export type ToCore =
   | ({ readonly type: 'connected' } & Connected)
   | { readonly type: 'disconnected'; readonly deviceId: string; readonly number: number }
   | { readonly type: 'watch-statuses' }
-  /** The next page of the statuses that the filter names. */
-  | { readonly type: 'statuses'; readonly request: number; readonly filter: string }
+  | { readonly type: 'watch-devices' }
+  /** The next page of what is kept of the devices that the filter names. */
+  | { readonly type: 'kept'; readonly request: number; readonly filter: string }
   /** No more of its pages are wanted. */
-  | { readonly type: 'statuses-end'; readonly request: number }
+  | { readonly type: 'kept-end'; readonly request: number }
   | { readonly type: 'config'; readonly deviceId: string }
   /** A line of the front's log, JSON. */
   | { readonly type: 'log'; readonly line: string }
@@ -38,6 +39,7 @@ export type ToFront =
       readonly payload: Uint8Array
       readonly isRetained: boolean
     }
+  | { readonly type: 'relay'; readonly deviceId: string; readonly kind: DownstreamKind; readonly payload: Uint8Array }
   | ({ readonly type: 'status' } & DeviceStatus)
   | {
       readonly type: 'page'

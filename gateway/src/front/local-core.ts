@@ -50,8 +50,12 @@ export class LocalCore implements FrontCore {
     this.presence.watch(this.front!)
   }
 
-  async *statuses(filter: string): AsyncGenerator<DeviceStatus> {
-    yield* this.presence.statuses(filter)
+  watchDevices(): void {
+    this.presence.watchDevices(this.front!)
+  }
+
+  async *kept(filter: string): AsyncGenerator<DeviceStatus> {
+    yield* this.presence.kept(filter)
   }
 
   requestConfig(deviceId: string): void {

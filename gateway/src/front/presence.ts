@@ -3,6 +3,7 @@
  *
  * - A device has one connection: where it connects twice, on whatever fronts, the later holds and the earlier is ended.
  * - The will of a connection is its front's to append; where the front died, it is handed to whoever reports that.
+ * - What is meant for a device goes down its own connection; where it has none, to the relays that listen to it.
  * - The death of a session that is not the last one is not taken: it must not bury the birth of the next.
  */
 import { type Ack, decodeStatus } from '@tidemark/protocol'
@@ -28,6 +29,8 @@ export class Presence {
   private readonly retainedStatuses = new Map<string, Uint8Array>()
   private readonly configs = new Map<string, Uint8Array>()
   private readonly watching = new Set<FrontEnd>()
+  /** Fronts with a relay that listens to what is meant for other devices. */
+  private readonly relaying = new Set<FrontEnd>()
 
   connected(front: FrontEnd, { deviceId, number, acceptedMs, will }: Connected): void {
     const connection = { front, number, acceptedMs, will }
@@ -62,6 +65,7 @@ export class Presence {
     }
     this.byFront.delete(front)
     this.watching.delete(front)
+    this.relaying.delete(front)
     return wills
   }
 
@@ -89,19 +93,24 @@ export class Presence {
     this.watching.add(front)
   }
 
-  /** The statuses kept of the devices that the filter of a status topic names. */
-  *statuses(filter: string): Generator<DeviceStatus, void> {
-    const [, , named] = filter.split('/')
-    for (const deviceId of named === '+' ? [...this.retainedStatuses.keys()] : [named]) {
-      const payload = this.retainedStatuses.get(deviceId)
+  watchDevices(front: FrontEnd): void {
+    this.relaying.add(front)
+  }
+
+  /** What is kept of the devices that the filter names: their last statuses, or their configurations. */
+  *kept(filter: string): Generator<DeviceStatus, void> {
+    const [, , named, kind] = filter.split('/')
+    const kept = kind === 'config' ? this.configs : this.retainedStatuses
+    for (const deviceId of named === '+' ? [...kept.keys()] : [named]) {
+      const payload = kept.get(deviceId)
       if (payload !== undefined) yield { deviceId, payload }
     }
   }
 
   /** Keeps a configuration and delivers it to the device, if it is there and listens; null takes it back. */
   setConfig(deviceId: string, payload: Uint8Array | null): void {
-    if (payload === null) this.configs.delete(deviceId)
-    else this.configs.set(deviceId, payload)
+    if (payload !== null) this.configs.set(deviceId, payload)
+    else if (!this.configs.delete(deviceId)) return
     this.deliver(deviceId, 'config', payload ?? new Uint8Array(0))
   }
 
@@ -116,7 +125,9 @@ export class Presence {
   }
 
   private deliver(deviceId: string, kind: DownstreamKind, payload: Uint8Array): void {
-    this.holding.get(deviceId)?.front.deliver(deviceId, kind, payload, false)
+    const holding = this.holding.get(deviceId)
+    if (holding !== undefined) holding.front.deliver(deviceId, kind, payload, false)
+    else for (const front of this.relaying) front.relay(deviceId, kind, payload)
   }
 }
 

@@ -1,5 +1,7 @@
 /** A device as HTTP and `--json` show it: snake_case, times in RFC 3339, UTC. */
+import { deviceConfigSettingsSchema } from '@tidemark/protocol'
 import { z } from 'zod'
+import { configStateOf } from '../processor/config-wanted.js'
 import type { DeviceRow } from '../processor/registry.js'
 
 const time = z.iso.datetime()
@@ -13,6 +15,15 @@ export const deviceSchema = z.object({
   last_seen: time.nullable().describe('ingest time of its last message'),
   watermark: time.nullable().describe('no reading before it is expected any more'),
   idle: z.boolean().describe('no readings for longer than the idle timeout'),
+  config: z
+    .object({
+      revision: z.int(),
+      settings: deviceConfigSettingsSchema,
+      state: z.enum(['withheld', 'pending', 'applied', 'refused']).describe('withheld: a retired device gets none'),
+      refused: z.string().nullable().describe('why the device will not have it')
+    })
+    .nullable()
+    .describe('what is wanted of its own configuration, and what became of it'),
   ended: z.boolean().describe('it said that it ends, and has sent nothing since'),
   status: z
     .object({
@@ -28,7 +39,8 @@ export const deviceSchema = z.object({
 
 export type DeviceJson = z.output<typeof deviceSchema>
 
-export function deviceJson({ deviceId, status, ...row }: DeviceRow): DeviceJson {
+export function deviceJson(device: DeviceRow): DeviceJson {
+  const { deviceId, status, ...row } = device
   return {
     device_id: deviceId,
     profile: row.profile,
@@ -38,12 +50,19 @@ export function deviceJson({ deviceId, status, ...row }: DeviceRow): DeviceJson 
     last_seen: row.seenMs === null ? null : isoTime(row.seenMs),
     watermark: row.watermarkMs === null ? null : isoTime(row.watermarkMs),
     idle: row.idle,
+    config: configJson(device),
     ended: row.ended,
     status:
       status === null
         ? null
         : { state: status.state, session: status.session, agent: status.agent, epoch: status.epoch, since: isoTime(status.sinceMs) }
   }
+}
+
+function configJson(row: DeviceRow): DeviceJson['config'] {
+  const state = configStateOf(row)
+  if (row.config === null || state === null) return null
+  return { ...row.config, state, refused: state === 'refused' ? (row.status?.config?.refused ?? null) : null }
 }
 
 function isoTime(ms: number): string {

@@ -2,6 +2,7 @@
 import type { ProcessorStats } from '../processor/processor.js'
 import type { Notice } from '../processor/state.js'
 import type { Repaired } from '../repair/repair-job.js'
+import type { ConfigTold } from './configs.js'
 import type { Answer, Question } from './questions.js'
 
 export interface PipelineOptions {
@@ -44,6 +45,7 @@ export type FromPipeline =
   | { readonly type: 'warning'; readonly message: string }
   | { readonly type: 'stats'; readonly stats: PipelineStats }
   | { readonly type: 'notices'; readonly notices: readonly Notice[] }
+  | { readonly type: 'configs'; readonly configs: readonly ConfigTold[] }
   /** The log may forget its entries up to this one. */
   | { readonly type: 'truncate'; readonly throughEntry: number }
   | { readonly type: 'answer'; readonly id: number; readonly answer: Answer }

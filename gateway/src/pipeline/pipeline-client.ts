@@ -3,11 +3,14 @@ import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import type { Notice } from '../processor/state.js'
 import type { Repaired } from '../repair/repair-job.js'
+import type { ConfigTold } from './configs.js'
 import type { FromPipeline, PipelineOptions, PipelineStats, ToPipeline } from './messages.js'
 import type { Answer, Answers, Question } from './questions.js'
 
 export interface PipelineEvents {
   onNotices(notices: readonly Notice[]): void
+  /** Devices are to get these configurations from now on. */
+  onConfigs?(configs: readonly ConfigTold[]): void
   onTruncate(throughEntry: number): void
   /** `stats` of the client are new. */
   onStats(client: PipelineClient): void
@@ -122,6 +125,9 @@ export class PipelineClient {
         return
       case 'notices':
         this.events.onNotices(message.notices)
+        return
+      case 'configs':
+        this.events.onConfigs?.(message.configs)
         return
       case 'truncate':
         this.events.onTruncate(message.throughEntry)

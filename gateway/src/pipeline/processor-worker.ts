@@ -10,6 +10,7 @@ import { dataPaths } from '../archive/paths.js'
 import { SqliteEventIdStore } from '../event-id-store.js'
 import { SqliteLogReader } from '../log/sqlite-log.js'
 import { Processor } from '../processor/processor.js'
+import { ConfigTeller } from './configs.js'
 import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
 import { answer, type Question } from './questions.js'
@@ -48,6 +49,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
   )
   const snapshots = new SnapshotTaker(dataPaths(dataDir).snapshots, processor, writer, message => post({ type: 'warning', message }))
   const tail = new Tail(processor, served)
+  const configs = new ConfigTeller(processor, lastEntry, post)
   let appliedBytes = 0
   let notedMs = 0
   const postStats = () => {
@@ -81,6 +83,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     }
     const notices = processor.takeNotices()
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
+    configs.tell()
     if (performance.now() - notedMs >= STATS_MS) postStats()
     if (entries.length > 0 || snapshots.takePart()) await yieldToEvents()
     else if (tail.drainEntry !== null && processor.entry >= tail.drainEntry) {

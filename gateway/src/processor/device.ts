@@ -2,7 +2,7 @@
 import { Epoch } from './epoch.js'
 import type { EpochSnapshot } from './epoch-snapshot.js'
 import type { Features } from './features.js'
-import { newRegistration, type Registration } from './registry.js'
+import { newRegistration, type Registration, restoredRegistration } from './registry.js'
 
 /** Epochs whose seqs are tracked for a device at a boundary (between boundaries, four times as many); the least recently used goes first. */
 export const EPOCHS_MAX = 1024
@@ -88,7 +88,7 @@ export class Device {
     this.lastSeenMs = snapshot?.lastSeenMs ?? 0
     this.seenMs = snapshot?.seenMs ?? Number.NaN
     this.idle = snapshot?.idle ?? false
-    this.registration = snapshot?.registration ?? newRegistration(0)
+    this.registration = snapshot === undefined ? newRegistration(0) : restoredRegistration(snapshot.registration)
     this.opaqueCounts = snapshot?.opaque ?? null
     this.forgotten = snapshot === undefined || snapshot.forgotten.length === 0 ? null : new Set(snapshot.forgotten)
     for (const epoch of snapshot?.epochs ?? []) this.keep(new Epoch(epoch.epoch, epoch))

@@ -131,6 +131,13 @@ export class Processor {
     return notices
   }
 
+  /** Devices whose configuration, or right to it, was changed; each is given once. */
+  takeConfigured(): DeviceRow[] {
+    const rows = Array.from(this.state.configured, rowOf)
+    this.state.configured.clear()
+    return rows
+  }
+
   stats(): ProcessorStats {
     const { state } = this
     let idleDevices = 0

@@ -94,6 +94,8 @@ export class State {
   readonly unknownFields = new Map<string, number>()
   /** By device and epoch. */
   readonly notices = new Map<string, Notice>()
+  /** Devices whose configuration was set, or withheld or not any more. */
+  readonly configured = new Set<Device>()
   readonly eventIds: EventIdStore
   /** The plain batch read last. */
   readonly plain = new PlainBatch()

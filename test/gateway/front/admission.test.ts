@@ -53,3 +53,12 @@ test.each(['#', 'tm/#', 'tm/1/#', 'tm/1/+/batch', 'tm/1/a/batch', 'tm/1/b/config
     expect(admitSubscription('a', filter)).toBe(false)
   }
 )
+
+test('a relay listens to what is meant for any device, others only to what is meant for them', () => {
+  for (const filter of ['tm/1/a/config', 'tm/1/+/config', 'tm/1/+/ack']) {
+    expect(admitSubscription('relay-1', filter, true), filter).toBe(true)
+    expect(admitSubscription('relay-1', filter), filter).toBe(false)
+  }
+  for (const filter of ['tm/1/a/batch', 'tm/1/+/batch', 'tm/1/#', '#'])
+    expect(admitSubscription('relay-1', filter, true), filter).toBe(false)
+})

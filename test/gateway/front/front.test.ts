@@ -36,6 +36,31 @@ describe.each([
     log.answer(null)
   })
 
+  test('a relay is given what is meant for the devices behind it: what is kept, what changes, what is told', async () => {
+    const { log, presence, connect } = await startFront({ lightSessions, relays: ['site-*'] })
+    log.answerAlways()
+    presence.setConfig('press-1', Buffer.from('kept'))
+    const relay = await connect('site-1')
+    const heard: string[] = []
+    relay.on('message', (topic, payload, { retain }) => heard.push(`${topic} ${payload}${retain ? ' *' : ''}`))
+    await relay.subscribeAsync(['tm/1/+/config', 'tm/1/+/ack'], { qos: 1 })
+    await until('what is kept', () => heard.length === 1)
+    presence.setConfig('press-2', Buffer.from('new'))
+    await until('what is new', () => heard.length === 2)
+    await relay.publishAsync('tm/1/press-2/status', JSON.stringify({ state: 'online', session: 's', epoch: 1, agent: '', profiles: [] }), {
+      qos: 1,
+      retain: true
+    })
+    await until('the answer to the birth', () => heard.length === 3)
+    expect(heard.slice(0, 2)).toEqual(['tm/1/press-1/config kept *', 'tm/1/press-2/config new'])
+    expect(heard[2]).toMatch(/^tm.1.press-2.ack \{"time_ms":\d+\}$/)
+    const own = await connect('press-2')
+    await own.subscribeAsync('tm/1/press-2/config', { qos: 1 })
+    presence.setConfig('press-2', Buffer.from('its own'))
+    presence.setConfig('press-3', Buffer.from('last'))
+    await until('what is last', () => heard.at(-1) === 'tm/1/press-3/config last')
+  })
+
   test('what the log refuses is not acked: the connection ends, and the device keeps it', async () => {
     const { log, front, connect } = await start()
     const client = await connect('press-1')

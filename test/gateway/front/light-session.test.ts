@@ -2,6 +2,7 @@
 import { connect as dial } from 'node:net'
 import mqttPacket from 'mqtt-packet'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { AedesSessions } from '../../../gateway/src/front/aedes-sessions.js'
 import { CONNECT_MS_MAX } from '../../../gateway/src/front/bounds.js'
 import { LightSession } from '../../../gateway/src/front/light-session.js'
 import { until } from '../../kit/until.js'
@@ -48,6 +49,42 @@ test('who asks for more goes to aedes once all is acked, with its subscriptions 
   expect(heard).toEqual(['tm/1/press-1/config kept', 'tm/1/press-1/ack {"epoch_spent":7}']) // what was kept came once
   device.stream.destroy()
   await until('the will', () => log.appended.includes(`status press-1 ${death}`))
+})
+
+test('what comes down to a device while it goes to aedes reaches it, in order', async () => {
+  const { log, front, presence, connect } = await startFront()
+  const device = await connect('press-1', death)
+  const heard: number[] = []
+  device.on('message', (_topic, payload) => heard.push(JSON.parse(String(payload)).epoch_spent))
+  await device.subscribeAsync('tm/1/press-1/ack', { qos: 1 })
+  const tell = (epoch: number) => presence.tell('press-1', { epoch_spent: epoch })
+  const accept = AedesSessions.prototype.accept
+  const accepting = vi.spyOn(AedesSessions.prototype, 'accept').mockImplementation(function (this: AedesSessions, ...args) {
+    accept.apply(this, args)
+    tell(2) // aedes has not read its CONNECT
+  })
+  onTestFinished(() => accepting.mockRestore())
+  const register = front.register.bind(front)
+  vi.spyOn(front, 'register').mockImplementation((...args) => {
+    register(...args)
+    tell(3) // its subscriptions do not hold again
+  })
+  device.publish('tm/1/press-1/batch', 'qos 1', { qos: 1 })
+  await until('the append', () => log.frames.length === 1)
+  const second = device.publishAsync('tm/1/press-1/batch', 'qos 2', { qos: 2 })
+  const bystander = await connect('press-2')
+  await bystander.publishAsync('tm/1/press-2/batch', 'qos 0', { qos: 0 })
+  await until('what was sent behind it', () => log.frames.length === 2)
+  heard.length = 0
+  tell(1) // it waits for its PUBACK
+  await until('what it is told meanwhile', () => heard.length === 1)
+  expect(front.snapshot().lightSessions).toBe(2)
+  log.answerAlways()
+  await second
+  tell(4)
+  await until('all that it was told', () => heard.at(-1) === 4)
+  expect(heard).toEqual([1, 2, 3, 4])
+  expect(front.snapshot().lightSessions).toBe(1)
 })
 
 test('a connection that is lost on its way to aedes has its will appended once', async () => {

@@ -102,12 +102,12 @@ test('the death of an earlier session is taken out of its wave, and the others s
   append('status', death('old'), 4)
   append('batch', 'behind', 5)
   await until('the frames', () => log.appended.length === 4)
-  expect([...presence.statuses('tm/1/a/status')]).toEqual([]) // nothing is durable yet
+  expect([...presence.kept('tm/1/a/status')]).toEqual([]) // nothing is durable yet
   log.answer(null)
   await until('all to be settled', () => settled.size === 5)
   expect(log.appended).toEqual([`status a ${birth('old')}`, `status a ${birth('new')}`, 'batch a before', 'batch a behind'])
   expect([...settled].filter(([, what]) => what !== 'durable')).toEqual([[4, 'the death of an earlier session']])
-  expect([...presence.statuses('tm/1/a/status')].map(({ payload }) => Buffer.from(payload).toString())).toEqual([birth('new')])
+  expect([...presence.kept('tm/1/a/status')].map(({ payload }) => Buffer.from(payload).toString())).toEqual([birth('new')])
 })
 
 test('a wave of which nothing is left is settled in its turn', async () => {

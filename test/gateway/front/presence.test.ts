@@ -11,6 +11,9 @@ class Told implements FrontEnd {
   deliver(deviceId: string, kind: string, payload: Uint8Array, isRetained: boolean): void {
     this.told.push(`deliver ${deviceId} ${kind} ${Buffer.from(payload)}${isRetained ? ' *' : ''}`)
   }
+  relay(deviceId: string, kind: string, payload: Uint8Array): void {
+    this.told.push(`relay ${deviceId} ${kind} ${Buffer.from(payload)}`)
+  }
   showStatus({ deviceId, payload }: { deviceId: string; payload: Uint8Array }): void {
     this.told.push(`status ${deviceId} ${Buffer.from(payload)}`)
   }
@@ -76,6 +79,30 @@ test('an empty status takes the one that is kept back', () => {
   presence.noteStatus('a', birth('a'))
   presence.noteStatus('b', birth('b'))
   presence.noteStatus('a', new Uint8Array(0))
-  expect([...presence.statuses('tm/1/+/status')].map(({ deviceId }) => deviceId)).toEqual(['b'])
-  expect([...presence.statuses('tm/1/a/status')]).toEqual([])
+  expect([...presence.kept('tm/1/+/status')].map(({ deviceId }) => deviceId)).toEqual(['b'])
+  expect([...presence.kept('tm/1/a/status')]).toEqual([])
+})
+
+test('what is meant for a device goes to relays only while it has no connection of its own', () => {
+  const [relaying, other, presence] = [new Told(), new Told(), new Presence()]
+  presence.watchDevices(relaying)
+  presence.setConfig('a', Buffer.from('x'))
+  presence.connected(other, at('a', 1, 1))
+  presence.setConfig('a', Buffer.from('y'))
+  expect(relaying.told).toEqual(['relay a config x'])
+  expect(other.told).toEqual(['deliver a config y'])
+  presence.frontDied(relaying)
+  presence.setConfig('b', Buffer.from('z'))
+  expect(relaying.told).toHaveLength(1)
+})
+
+test('a configuration that is taken back is told once', () => {
+  const [front, presence] = [new Told(), new Presence()]
+  presence.connected(front, at('a', 1, 1))
+  presence.setConfig('a', null)
+  presence.setConfig('a', Buffer.from('x'))
+  presence.setConfig('a', null)
+  presence.setConfig('a', null)
+  expect(front.told).toEqual(['deliver a config x', 'deliver a config '])
+  expect([...presence.kept('tm/1/+/config')]).toEqual([])
 })

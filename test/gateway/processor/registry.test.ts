@@ -1,7 +1,9 @@
 /** The device registry is a part of the processor's state: what is set of a device, what it says of itself, what follows from it. */
 import type { Status } from '@tidemark/protocol'
 import { describe, expect, test } from 'vitest'
+import { configMessage, configStateOf } from '../../../gateway/src/processor/config-wanted.js'
 import { Processor } from '../../../gateway/src/processor/processor.js'
+import { newRegistration, type Registration, restoredRegistration } from '../../../gateway/src/processor/registry.js'
 import { EventIdsInMemory } from '../../kit/event-ids-in-memory.js'
 import { at, type Timeline, timeline } from '../../kit/timeline.js'
 
@@ -21,6 +23,7 @@ describe('a device is known', () => {
       profile: null,
       site: 'hall 2',
       retired: false,
+      config: null,
       status: null,
       seenMs: null,
       watermarkMs: null,
@@ -58,11 +61,11 @@ describe('a status', () => {
   test('is kept; a death keeps what its birth said', () => {
     const t = timeline()
     t.status(birth)
-    expect(t.device()?.status).toEqual({ state: 'online', session: 's-1', epoch: 9, agent: '0.1.0', sinceMs: at('14:00') })
+    expect(t.device()?.status).toEqual({ state: 'online', session: 's-1', epoch: 9, agent: '0.1.0', config: null, sinceMs: at('14:00') })
     t.leap(1000)
     t.status({ state: 'offline', session: 's-1' })
     expect(t.device()).toMatchObject({
-      status: { state: 'offline', epoch: 9, agent: '0.1.0', sinceMs: at('14:00:01') },
+      status: { state: 'offline', epoch: 9, agent: '0.1.0', config: null, sinceMs: at('14:00:01') },
       seenMs: at('14:00:01')
     })
   })
@@ -141,10 +144,51 @@ describe('a retired device', () => {
   })
 })
 
+describe('the configuration of a device', () => {
+  test('changes key by key; each change is a revision, and taking all back is one too', () => {
+    const t = timeline()
+    t.set('pump-7', { config: { interval: '5s', max_rate: '500/s' } })
+    t.set('pump-7', { config: { interval: '10s' } })
+    expect(t.device()?.config).toEqual({ revision: 2, settings: { interval: '10s', max_rate: '500/s' } })
+    t.set('pump-7', { config: { interval: '10s', max_rate: null } })
+    expect(t.device()?.config).toEqual({ revision: 3, settings: { interval: '10s' } })
+    t.set('pump-7', { site: 'hall 2' })
+    expect(t.device()?.config?.revision).toBe(3)
+    t.set('pump-7', { config: null })
+    expect(t.device()?.config).toEqual({ revision: 4, settings: {} })
+  })
+
+  test('is pending until the device answers its revision, and again when another session has not', () => {
+    const t = timeline()
+    const state = () => configStateOf(t.device()!)
+    t.status({ ...birth, config: { revision: 1 } })
+    expect(state()).toBeNull()
+    t.set('pump-7', { config: { interval: '5s' } })
+    expect(state()).toBe('applied')
+    t.set('pump-7', { config: { interval: '6s' } })
+    expect(state()).toBe('pending')
+    t.status({ ...birth, config: { revision: 2, refused: 'interval: a recording has its own times' } })
+    t.status({ state: 'offline', session: 's-1' })
+    expect(state()).toBe('refused')
+    expect(t.device()?.status?.config?.refused).toContain('recording')
+    t.status({ ...birth, session: 's-2' })
+    expect(state()).toBe('pending')
+    t.set('pump-7', { retired: true })
+    expect([state(), configMessage(t.device()!)]).toEqual(['withheld', null])
+  })
+
+  test('of an earlier version that did not know it is none', () => {
+    const { config: _config, ...before } = newRegistration(5)
+    const { config: _answer, ...status } = { state: 'online', session: 's', agent: null, epoch: null, config: null, sinceMs: 7 } as const
+    const restored = restoredRegistration({ ...before, status } as Registration)
+    expect(restored).toEqual({ ...newRegistration(5), status: { ...status, config: null } })
+  })
+})
+
 test('a snapshot holds the registry', () => {
   const t = timeline({ snapshotEvery: 1 })
-  t.set('pump-9', { site: 'hall 2', retired: true })
-  t.status(birth)
+  t.set('pump-9', { site: 'hall 2', retired: true, config: { log_level: 'debug' } })
+  t.status({ ...birth, config: { revision: 1 } })
   send(t, 'pump-7', '13:00')
   t.drain()
   t.finishSnapshot()
