@@ -27,7 +27,10 @@ finish() {
   rm -rf "$work"
 }
 trap finish EXIT
-inside() { chroot "$debian" /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
+inside() {
+  chroot "$debian" /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root DEBIAN_FRONTEND=noninteractive \
+    NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "$@"
+}
 step() { printf '\n== %s  (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
 
 # the kernel hands arm64 programs to qemu, in a chroot too
@@ -43,6 +46,9 @@ if [ ! -e "$debian/.made" ]; then
     { tail -5 "$work/apt.log" >&2; fail 'apt-get did not succeed'; }
   touch "$debian/.made"
 fi
+# whom this machine trusts (a company's proxy, say) is trusted in there
+cp /etc/ssl/certs/ca-certificates.crt "$debian/etc/ssl/certs/ca-certificates.crt"
+cp /etc/resolv.conf "$debian/etc/resolv.conf"
 mountpoint -q "$debian/proc" || mount -t proc proc "$debian/proc"
 inside sh -c '. /etc/os-release; echo "$PRETTY_NAME, $(uname -m), Node $(node --version), npm $(npm --version)"'
 
@@ -50,7 +56,7 @@ step 'npm install -g of the tarball'
 tarball=$(node load/dist/pack-agent.js --out "$work")
 cp "$tarball" "$debian/root/"
 [ -d "$debian/usr/local/lib/node_modules/@tidemark/agent/node_modules" ] && inside npm uninstall -g @tidemark/agent >/dev/null
-inside sh -c "cd /root && time npm_config_nodedir=/usr npm install -g --no-audit --no-fund ./$(basename "$tarball")"
+inside bash -c "cd /root && time npm_config_nodedir=/usr npm install -g --no-audit --no-fund ./$(basename "$tarball")"
 inside sh -c 'du -sh /usr/local/lib/node_modules/@tidemark/agent | cut -f1; tidemark-agent --version'
 
 step 'deliver'

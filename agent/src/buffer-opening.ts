@@ -4,7 +4,7 @@
  */
 import { existsSync, statSync } from 'node:fs'
 import type { Logger } from 'pino'
-import { BufferOpenError, isDamage } from './buffer-error.js'
+import { BufferOpenError, BufferWriteError, isDamage } from './buffer-error.js'
 import { readMark } from './buffer-mark.js'
 import { type SalvageReport, salvageBuffer } from './buffer-salvage.js'
 import { DamagedFile } from './damaged-file.js'
@@ -18,14 +18,23 @@ export function openBuffer(options: BufferOptions, log: Logger, isDamaged = fals
     try {
       return new SqliteBuffer(options)
     } catch (error) {
-      if (!isDamage(error)) throw error
+      if (!isDamage(error)) throw forPerson(error)
       reason = error instanceof Error ? error.message : String(error)
     }
   }
   log.error({ reason }, 'the buffer is damaged: keeping what can be read')
   const salvaged = salvage(options)
   log.warn(salvaged, 'the buffer is salvaged: what could not be read is declared as shed (damaged)')
-  return new SqliteBuffer(options)
+  try {
+    return new SqliteBuffer(options)
+  } catch (error) {
+    throw forPerson(error)
+  }
+}
+
+/** A disk that is full or read-only already when the agent starts is for a person to correct. */
+function forPerson(error: unknown): unknown {
+  return error instanceof BufferWriteError ? new BufferOpenError(error.message, { cause: error }) : error
 }
 
 function salvage(options: BufferOptions): SalvageReport {

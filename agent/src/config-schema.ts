@@ -17,7 +17,7 @@ export const configSchema = z
     buffer: bufferSchema,
     source: z.discriminatedUnion('type', [csvSource, ...liveSourceSchemas]).optional(),
     sources: z.array(z.discriminatedUnion('type', liveSourceSchemas)).min(1).max(SOURCES_MAX).optional(),
-    interval: duration(10).optional(),
+    interval: duration(1).optional(),
     schedule: cron.optional(),
     publish: publishSchema.prefault({}),
     log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info')

@@ -11,4 +11,18 @@ export type Statement<Parameters extends unknown[], Row = unknown> = BetterSqlit
 const require = createRequire(import.meta.url)
 const nodeMajor = Number(process.versions.node.split('.')[0])
 
-export const Sqlite: typeof BetterSqlite3 = require(nodeMajor < 22 ? 'better-sqlite3-node20' : 'better-sqlite3')
+export const Sqlite: typeof BetterSqlite3 = load(nodeMajor < 22 ? 'better-sqlite3-node20' : 'better-sqlite3')
+
+/** npm leaves out an optional dependency that it cannot fetch or build, and says nothing. */
+function load(name: string): typeof BetterSqlite3 {
+  try {
+    return require(name)
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code !== 'MODULE_NOT_FOUND' || !message.includes(name)) throw cause
+    throw new Error(
+      `npm could not fetch or build ${name} when it installed this: install a compiler (apt-get install g++ make python3), then npm install -g the tarball again`,
+      { cause }
+    )
+  }
+}

@@ -9,6 +9,7 @@ import { Command } from 'commander'
 import type { BufferFigures, BufferJob } from './agent-bench/buffer-bench.js'
 import { collectdCommand, nodeRedCommand } from './agent-bench/peers.js'
 import { agentCommand, type Footprint, freePort, measure, runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
+import { installAgent } from './agent-package/install.js'
 
 interface Row {
   readonly what: string
@@ -55,21 +56,26 @@ function benchBuffer(): void {
   row('sampling into the buffer, strict, 500 a commit', capacity.readings / capacity.seconds, 'readings/s', '>= 50000')
 }
 
-async function benchDrain(): Promise<void> {
+async function benchDrain(cli: string): Promise<void> {
   const at = folder('drain')
   const gateway = await startGateway(at)
   try {
     buffer('fill', drain, join(at, 'buffer.sqlite'))
     const config = writeAgentConfig(at, gateway.url, { source: { type: 'simulated', readings: 1 } })
-    row(`drain of ${drain} buffered readings, start and goodbye included`, drain / (await runAgentOnce(config)), 'readings/s', '>= 100000')
+    row(
+      `drain of ${drain} buffered readings, start and goodbye included`,
+      drain / (await runAgentOnce(cli, config)),
+      'readings/s',
+      '>= 100000'
+    )
     const start = folder('start')
-    row('cold start, one reading, PUBACK, end mark, goodbye', await runAgentOnce(writeAgentConfig(start, gateway.url, {})), 's', '< 1')
+    row('cold start, one reading, PUBACK, end mark, goodbye', await runAgentOnce(cli, writeAgentConfig(start, gateway.url, {})), 's', '< 1')
   } finally {
     await gateway.stop()
   }
 }
 
-async function benchFootprint(): Promise<void> {
+async function benchFootprint(cli: string): Promise<void> {
   const at = folder('footprint')
   const port = await freePort()
   const broker = existsSync('/usr/sbin/mosquitto') ? spawn('/usr/sbin/mosquitto', ['-p', String(port)], { stdio: 'ignore' }) : null
@@ -77,7 +83,7 @@ async function benchFootprint(): Promise<void> {
   try {
     const config = writeAgentConfig(at, `mqtt://127.0.0.1:${port}`, { buffer: { path: 'buffer.sqlite', durability: 'spill' } })
     const peers: [string, string[] | null][] = [
-      ['agent', agentCommand(config)],
+      ['agent', agentCommand(cli, config)],
       ['collectd', collectdCommand(at, port)],
       ['Node-RED', nodeRed === undefined ? null : nodeRedCommand(at, nodeRed, port)]
     ]
@@ -97,8 +103,10 @@ async function benchFootprint(): Promise<void> {
 
 try {
   benchBuffer()
-  await benchDrain()
-  await benchFootprint()
+  // what a device runs
+  const { cli } = await installAgent(folder('package'))
+  await benchDrain(cli)
+  await benchFootprint(cli)
   if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
   else
     for (const { what, value, unit, reach } of rows)

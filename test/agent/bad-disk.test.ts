@@ -119,6 +119,25 @@ describe.skipIf(!mayMount)('a full disk', () => {
     buffer.close()
   })
 
+  test('that is full when an agent starts which must declare what a crash cost is told in one line, with exit code 2', async () => {
+    const disk = await smallDisk('4m')
+    const broker = await TestBroker.start()
+    const buffer = { path: join(disk, 'b.sqlite'), durability: 'spill', commit_interval: '100ms', min_free: 0 }
+    const config = await replayConfig(await temporaryFolder(), 0, broker.url, { ...LIVE, buffer })
+    const agent = startAgent(config)
+    await until(() => broker.seqs.length > 10)
+    const makeRoom = fillUp(disk)
+    await until(() => agent.logLines().some(line => line.msg === 'cannot write the buffer: sampling into memory'))
+    agent.child.kill('SIGKILL')
+    await agent.exit
+    fillUp(disk)
+    const { code, stderr } = await runToEnd(CLI.agent, ['start', '--config', config])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/the disk is full: free some space/)
+    expect(stderr.trim().split('\n')).toHaveLength(1)
+    makeRoom()
+  })
+
   test('that is read-only when the agent starts is told in one line, with exit code 2', async () => {
     const disk = await smallDisk('4m')
     execFileSync('mount', ['-o', 'remount,ro', disk])

@@ -136,7 +136,7 @@ describe('a configuration', () => {
       /publish\.batch_bytes: must be between 256 and 122880 bytes/
     ],
     ['a duration without unit', { interval: '5' }, /interval: write a number and ms, s, m, h or d/],
-    ['an interval of nothing', { interval: '0s' }, /interval: must be at least 10 ms/],
+    ['an interval of nothing', { interval: '0s' }, /interval: must be at least 1 ms/],
     [
       'a zone that does not exist',
       { source: { type: 'csv', path: 'r', time: { column: 't', zone: 'Europe/Berlinn' } } },

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-const cli = (name: 'agent' | 'gateway') => fileURLToPath(new URL(`../../../${name}/dist/cli.js`, import.meta.url))
+const GATEWAY_CLI = fileURLToPath(new URL('../../../gateway/dist/cli.js', import.meta.url))
 const TICKS_PER_SECOND = 100
 
 export interface Footprint {
@@ -20,7 +20,7 @@ export interface Footprint {
 export async function startGateway(folder: string): Promise<{ url: string; stop: () => Promise<void> }> {
   const child = spawn(
     process.execPath,
-    [cli('gateway'), 'start', '--data-dir', join(folder, 'data'), '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0'],
+    [GATEWAY_CLI, 'start', '--data-dir', join(folder, 'data'), '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0'],
     {
       stdio: ['ignore', 'pipe', 'inherit']
     }
@@ -58,16 +58,16 @@ export function writeAgentConfig(folder: string, url: string, changes: object): 
 }
 
 /** Runs an agent with `--once` to its end; seconds. */
-export async function runAgentOnce(config: string): Promise<number> {
+export async function runAgentOnce(cli: string, config: string): Promise<number> {
   const startedMs = performance.now()
-  const child = spawn(process.execPath, [cli('agent'), 'start', '--once', '--config', config], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const child = spawn(process.execPath, [cli, 'start', '--once', '--config', config], { stdio: ['ignore', 'ignore', 'inherit'] })
   const [code] = await once(child, 'close')
   if (code !== 0) throw new Error(`the agent ended with ${code}`)
   return (performance.now() - startedMs) / 1000
 }
 
-export function agentCommand(config: string): string[] {
-  return [process.execPath, cli('agent'), 'start', '--config', config]
+export function agentCommand(cli: string, config: string): string[] {
+  return [process.execPath, cli, 'start', '--config', config]
 }
 
 /** Starts a command for so long, and measures the later half of that. Ends it. */
