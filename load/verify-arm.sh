@@ -22,7 +22,7 @@ work=$(mktemp -d)
 debian=$(realpath -m "${1:-$work/debian}")
 gateway=
 finish() {
-  [ -z "$gateway" ] || kill "$gateway" 2>/dev/null || true
+  [ -z "$gateway" ] || kill -KILL "$gateway" 2>/dev/null || true
   ! mountpoint -q "$debian/proc" || umount "$debian/proc"
   rm -rf "$work"
 }
