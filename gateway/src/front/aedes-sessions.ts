@@ -11,7 +11,7 @@ import { isDeviceId, topicOf } from '@tidemark/protocol'
 import { Aedes, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
 import { type Admitted, admitPublish, admitSubscription, downstreamOf, isStatusFilter } from './admission.js'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
-import type { DeviceStatus, Downstream, DownstreamKind, Will } from './core.js'
+import type { DeviceMessage, Downstream, DownstreamKind, Will } from './core.js'
 import type { Front, Session } from './front.js'
 import { CONNACK } from './light-packets.js'
 import type { Handover } from './light-sessions.js'
@@ -130,7 +130,7 @@ export class AedesSessions {
     if (handover !== null) this.handovers.set(client, handover)
   }
 
-  showStatus({ deviceId, payload }: DeviceStatus): void {
+  showStatus({ deviceId, payload }: DeviceMessage): void {
     const packet = { topic: topicOf(deviceId, 'status'), payload: Buffer.from(payload), qos: 1 as const, dup: false, retain: false }
     this.broker.publish({ cmd: 'publish', ...packet }, () => {})
   }

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import type { AppendReceiver } from '../log/frame-log.js'
 import type { FrameKind } from '../log/frames.js'
 import { Wave } from '../log/wave.js'
-import { type Connected, type DeviceStatus, type FrontCore, type FrontEnd, StaleDeathError } from './core.js'
+import { type Connected, type DeviceMessage, type FrontCore, type FrontEnd, StaleDeathError } from './core.js'
 import { encodeMessage, encodeWaveHead, MessageSplitter, type ToCore, type ToFront } from './link-messages.js'
 
 /** How long frames wait for others, ms. */
@@ -92,7 +92,7 @@ export class CoreLink implements FrontCore {
     this.say({ type: 'watch-devices' })
   }
 
-  async *kept(filter: string): AsyncGenerator<DeviceStatus> {
+  async *kept(filter: string): AsyncGenerator<DeviceMessage> {
     const request = ++this.requests
     let isLast = false
     try {
@@ -102,7 +102,7 @@ export class CoreLink implements FrontCore {
           this.say({ type: 'kept', request, filter })
         })
         isLast = page.isLast
-        for (const [deviceId, payload] of page.statuses) yield { deviceId, payload }
+        for (const [deviceId, payload] of page.kept) yield { deviceId, payload }
       }
     } finally {
       this.pages.delete(request)

@@ -20,9 +20,10 @@ export interface Connected {
   readonly will: Will | null
 }
 
-export interface DeviceStatus {
+/** A status or a configuration of a device, as its topic has it. */
+export interface DeviceMessage {
   readonly deviceId: string
-  /** Empty: the device has taken its status back. */
+  /** Empty: it is taken back. */
   readonly payload: Uint8Array
 }
 
@@ -43,7 +44,7 @@ export interface FrontCore extends FrameLog {
   /** From now on the front is given what is meant for devices that have no connection of their own, for its relays. */
   watchDevices(): void
   /** What is kept of the devices that the filter names: their last statuses, or their configurations. */
-  kept(filter: string): AsyncIterable<DeviceStatus>
+  kept(filter: string): AsyncIterable<DeviceMessage>
   /** The core delivers the configuration that it keeps for the device, if there is one, as retained. */
   requestConfig(deviceId: string): void
 }
@@ -57,7 +58,7 @@ export interface FrontEnd {
   /** To relays that listen to it: the device has no connection of its own. */
   relay(deviceId: string, kind: DownstreamKind, payload: Uint8Array): void
   /** Tells whoever listens to the device's status. */
-  showStatus(status: DeviceStatus): void
+  showStatus(status: DeviceMessage): void
 }
 
 /** The death of a session must not bury the birth of the next. */

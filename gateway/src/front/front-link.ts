@@ -7,7 +7,7 @@
 import type { Socket } from 'node:net'
 import type { AppendReceiver, PackedLog } from '../log/frame-log.js'
 import { FrameCursor } from '../log/frames.js'
-import type { DeviceStatus, DownstreamKind, FrontEnd } from './core.js'
+import type { DeviceMessage, DownstreamKind, FrontEnd } from './core.js'
 import { encodeMessage, type MessageSink, MessageSplitter, type ToCore, type ToFront } from './link-messages.js'
 import type { Presence } from './presence.js'
 
@@ -27,7 +27,7 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
   onReport: (report: Report) => void = () => {}
   private readonly splitter = new MessageSplitter<ToCore>(this)
   /** Statuses of waves under way, to be noted when these are durable. */
-  private readonly statuses = new Map<number, DeviceStatus[]>()
+  private readonly statuses = new Map<number, DeviceMessage[]>()
   private refused: [number, number][] = []
   /** Waves of which nothing is left to append: settled with the one before. */
   private readonly emptyWaves = new Set<number>()
@@ -36,7 +36,7 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
   /** Why the waves that are settled and not said yet are not in the log; null: they are. */
   private error: string | null = null
   private isSaying = false
-  private readonly requests = new Map<number, Iterator<DeviceStatus>>()
+  private readonly requests = new Map<number, Iterator<DeviceMessage>>()
   private resuming: NodeJS.Timeout | null = null
 
   constructor(
@@ -68,7 +68,7 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
     this.say({ type: 'relay', deviceId, kind, payload })
   }
 
-  showStatus({ deviceId, payload }: DeviceStatus): void {
+  showStatus({ deviceId, payload }: DeviceMessage): void {
     if (this.socket.writableLength < SHOWN_BYTES_MAX) this.say({ type: 'status', deviceId, payload })
   }
 
@@ -133,7 +133,7 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
 
   /** Notes the statuses that are taken and returns the frames without those that are not. */
   private decideStatuses(wave: number, frames: Uint8Array): Uint8Array {
-    const taken: DeviceStatus[] = []
+    const taken: DeviceMessage[] = []
     const kept: Uint8Array[] = []
     const cursor = new FrameCursor(frames)
     let keptFrom = 0
@@ -164,18 +164,18 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
 
   private sendPage(request: number, filter: string): void {
     const iterator = this.requests.get(request) ?? this.presence.kept(filter)
-    const statuses: [string, Uint8Array][] = []
+    const kept: [string, Uint8Array][] = []
     let isLast = false
     for (let bytes = 0; bytes < PAGE_BYTES; ) {
       const next = iterator.next()
       isLast = next.done === true
       if (next.done) break
-      statuses.push([next.value.deviceId, next.value.payload])
+      kept.push([next.value.deviceId, next.value.payload])
       bytes += next.value.payload.length
     }
     if (isLast) this.requests.delete(request)
     else this.requests.set(request, iterator)
-    this.say({ type: 'page', request, isLast, statuses })
+    this.say({ type: 'page', request, isLast, kept })
   }
 
   private say(message: ToFront): void {

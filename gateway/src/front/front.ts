@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { relayMatcher } from './admission.js'
 import { AedesSessions } from './aedes-sessions.js'
-import type { DeviceStatus, DownstreamKind, FrontCore, FrontEnd, Will } from './core.js'
+import type { DeviceMessage, DownstreamKind, FrontCore, FrontEnd, Will } from './core.js'
 import { LightSessions } from './light-sessions.js'
 import { Listener } from './listener.js'
 import { emptyStats, type FrontRefusal, type FrontStats, observePuback, type ProcessStats } from './stats.js'
@@ -92,7 +92,7 @@ export class Front implements FrontEnd {
     this.aedes.relay(deviceId, kind, payload)
   }
 
-  showStatus(status: DeviceStatus): void {
+  showStatus(status: DeviceMessage): void {
     this.aedes.showStatus(status)
   }
 

@@ -4,7 +4,7 @@
  * frames as they lie in the log; any other is one MessagePack value.
  */
 import { decode, encode } from '@msgpack/msgpack'
-import type { Connected, DeviceStatus, DownstreamKind } from './core.js'
+import type { Connected, DeviceMessage, DownstreamKind } from './core.js'
 import type { FrontStats, ProcessStats } from './stats.js'
 
 export type ToCore =
@@ -40,12 +40,12 @@ export type ToFront =
       readonly isRetained: boolean
     }
   | { readonly type: 'relay'; readonly deviceId: string; readonly kind: DownstreamKind; readonly payload: Uint8Array }
-  | ({ readonly type: 'status' } & DeviceStatus)
+  | ({ readonly type: 'status' } & DeviceMessage)
   | {
       readonly type: 'page'
       readonly request: number
       readonly isLast: boolean
-      readonly statuses: readonly (readonly [string, Uint8Array])[]
+      readonly kept: readonly (readonly [string, Uint8Array])[]
     }
   | { readonly type: 'close' }
 

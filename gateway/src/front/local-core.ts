@@ -1,7 +1,7 @@
 /** The core for a front in its own process: the log and the presence, with nothing between. */
 import type { AppendReceiver, FrameLog } from '../log/frame-log.js'
 import type { FrameKind } from '../log/frames.js'
-import { type Connected, type DeviceStatus, type FrontCore, type FrontEnd, StaleDeathError } from './core.js'
+import { type Connected, type DeviceMessage, type FrontCore, type FrontEnd, StaleDeathError } from './core.js'
 import type { Presence } from './presence.js'
 
 export class LocalCore implements FrontCore {
@@ -54,7 +54,7 @@ export class LocalCore implements FrontCore {
     this.presence.watchDevices(this.front!)
   }
 
-  async *kept(filter: string): AsyncGenerator<DeviceStatus> {
+  async *kept(filter: string): AsyncGenerator<DeviceMessage> {
     yield* this.presence.kept(filter)
   }
 

@@ -7,7 +7,7 @@
  * - The death of a session that is not the last one is not taken: it must not bury the birth of the next.
  */
 import { type Ack, decodeStatus } from '@tidemark/protocol'
-import type { Connected, DeviceStatus, DownstreamKind, FrontEnd, Will } from './core.js'
+import type { Connected, DeviceMessage, DownstreamKind, FrontEnd, Will } from './core.js'
 
 /** Sessions and statuses remembered, in devices. */
 const DEVICES_MAX = 200_000
@@ -98,7 +98,7 @@ export class Presence {
   }
 
   /** What is kept of the devices that the filter names: their last statuses, or their configurations. */
-  *kept(filter: string): Generator<DeviceStatus, void> {
+  *kept(filter: string): Generator<DeviceMessage, void> {
     const [, , named, kind] = filter.split('/')
     const kept = kind === 'config' ? this.configs : this.retainedStatuses
     for (const deviceId of named === '+' ? [...kept.keys()] : [named]) {

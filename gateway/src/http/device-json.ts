@@ -3,6 +3,7 @@ import { deviceConfigSettingsSchema } from '@tidemark/protocol'
 import { z } from 'zod'
 import { configStateOf } from '../processor/config-wanted.js'
 import type { DeviceRow } from '../processor/registry.js'
+import { isoTime } from '../serving/answers.js'
 
 const time = z.iso.datetime()
 
@@ -63,8 +64,4 @@ function configJson(row: DeviceRow): DeviceJson['config'] {
   const state = configStateOf(row)
   if (row.config === null || state === null) return null
   return { ...row.config, state, refused: state === 'refused' ? (row.status?.config?.refused ?? null) : null }
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString()
 }
