@@ -126,6 +126,7 @@ describe.skipIf(!mayMount)('a full disk', () => {
     const config = await replayConfig(await temporaryFolder(), 0, broker.url, { ...LIVE, buffer })
     const agent = startAgent(config)
     await until(() => broker.seqs.length > 10)
+    broker.judge = () => 'hold' // so that what is sampled must be stored
     const makeRoom = fillUp(disk)
     await until(() => agent.logLines().some(line => line.msg === 'cannot write the buffer: sampling into memory'))
     agent.child.kill('SIGKILL')

@@ -34,6 +34,15 @@ function startAgent(dir: string, id: string, url: string, changes: object = {}) 
   return run(CLI.agent, ['start', '--config', file])
 }
 
+/** A client that is the device, and what it hears on its config topic. */
+async function listen({ mqttUrl }: RunningGateway, id: string) {
+  const client = await connectAsync(mqttUrl, { clientId: id, reconnectPeriod: 0 })
+  const heard: string[] = []
+  client.on('message', (topic, payload) => heard.push(`${topic} ${payload}`))
+  await client.subscribeAsync(`tm/1/${id}/config`, { qos: 1 })
+  return { client, heard }
+}
+
 const awaitState = ({ httpUrl }: RunningGateway, id: string, state: string, revision: number) =>
   until(`revision ${revision} of ${id} to be ${state}`, async () => {
     const shown = ((await (await fetch(`${httpUrl}/v1/devices/${id}`)).json()) as Shown).config
@@ -89,8 +98,13 @@ test('a configuration and its revision outlive a kill, and what is set while no 
   })
   const second = await startGateway(dataDir, QUICK, { mqttPort })
   await awaitState(second, 'pump-7', 'applied', 2)
+  await set(dataDir, 'pump-8', '--interval', '60ms')
   expect(await second.stop()).toBe(0)
-  const third = await startGateway(dataDir, QUICK, { mqttPort })
+  const third = await startGateway(dataDir, QUICK, { mqttPort }) // from a snapshot that holds all: nothing is left in the log to tell it
+  const { client, heard } = await listen(third, 'pump-8')
+  await until('the configuration', () => heard.length > 0)
+  expect(heard).toEqual(['tm/1/pump-8/config {"revision":1,"interval":"60ms"}'])
+  await client.endAsync()
   await set(dataDir, 'pump-7', '--reset-config', '--log-level', 'warn')
   expect(await awaitState(third, 'pump-7', 'applied', 3)).toMatchObject({ settings: { log_level: 'warn' } })
 }, 90_000)
@@ -101,10 +115,7 @@ test('a retired device gets no configuration until it is retired no longer', asy
   const gateway = await startGateway(dataDir)
   await set(dataDir, 'pump-7', '--retired', '--interval', '50ms')
   expect(await config(dataDir, 'pump-7')).toMatchObject({ state: 'withheld' })
-  const client = await connectAsync(gateway.mqttUrl, { clientId: 'pump-7', reconnectPeriod: 0 })
-  const heard: string[] = []
-  client.on('message', (topic, payload) => heard.push(`${topic} ${payload}`))
-  await client.subscribeAsync('tm/1/pump-7/config', { qos: 1 })
+  const { client, heard } = await listen(gateway, 'pump-7')
   await set(dataDir, 'pump-7', '--interval', '60ms')
   await set(dataDir, 'pump-7', '--no-retired')
   await until('the configuration', () => heard.length > 0)
