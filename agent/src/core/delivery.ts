@@ -4,7 +4,8 @@
  *
  * - Only what the buffer lets be read is published; only acked readings (or shed ones, on the record) are deleted.
  * - At most `inFlightMax` batches are unacked. When a connection is lost, what was unacked goes out again in its order.
- * - Tombstones ride in every batch of their epoch until one that carried them is acked.
+ * - Tombstones ride in every batch of their epoch until one that carried them is acked. Those of an epoch whose readings are all taken
+ *   go out in a batch of their own, before the readings of a later one.
  * - A method that throws what the buffer threw can be called again: nothing that it did is lost or done twice.
  */
 import type { BatchBuilder, BatchSource, BuiltBatch } from '../batch-builder.js'
@@ -201,10 +202,29 @@ export class Delivery {
       this.outlet.note({ note: 'damaged', span: damaged })
       return true
     }
+    const stranded = this.strandedEpoch(built.span.last)
+    if (stranded !== null) {
+      this.transmitMark(builder.mark(this.taken, stranded, false), stranded, false)
+      return true
+    }
     const flight = this.window.add(built.span, NOT_SENT)
     this.taken = built.span.last
     this.transmit(flight, built, null, false)
     return true
+  }
+
+  /**
+   * An epoch whose tombstones no batch of readings is going to carry, since the next reading, at `position`, is of a later one; null
+   * where there is none, or its batch is on its way.
+   */
+  private strandedEpoch(position: number): number | null {
+    const { buffer } = this.options
+    const epoch = buffer.epochOfTombstones()
+    if (epoch === null) return null
+    const next = buffer.facts(position)
+    if (epoch === next.epoch || buffer.factsOfEpoch(epoch).base > next.base) return null
+    const isDeclaring = ({ cargo }: Flight<Cargo>) => cargo.markOf === epoch
+    return this.window.all().some(isDeclaring) || this.acked.some(isDeclaring) ? null : epoch
   }
 
   private send(flight: Flight<Cargo>): void {
@@ -228,6 +248,10 @@ export class Delivery {
       isEndOfStream = false
       built = builder.mark(this.taken, epoch, false)
     }
+    this.transmitMark(built, epoch, isEndOfStream)
+  }
+
+  private transmitMark(built: BuiltBatch, epoch: number, isEndOfStream: boolean): void {
     this.transmit(this.window.add(built.span, NOT_SENT), built, epoch, isEndOfStream)
   }
 
