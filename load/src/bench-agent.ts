@@ -8,8 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import type { BufferFigures, BufferJob } from './agent-bench/buffer-bench.js'
 import { collectdCommand, nodeRedCommand } from './agent-bench/peers.js'
-import { agentCommand, type Footprint, freePort, measure, runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
+import { agentCommand, type Footprint, measure, runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
 import { installAgent } from './agent-package/install.js'
+import { wholeNumber } from './proof-command.js'
+import { freePort } from './run/gateway-process.js'
 
 interface Row {
   readonly what: string
@@ -20,8 +22,8 @@ interface Row {
 
 const { seconds, drain, nodeRed, json } = new Command('bench:agent')
   .description('Measures what the agent costs: disk, memory, processor, start, drain.')
-  .option('--seconds <n>', 'how long memory and processor are measured, each', Number, 60)
-  .option('--drain <n>', 'readings that are drained, a multiple of 500', Number, 1_000_000)
+  .option('--seconds <n>', 'how long memory and processor are measured, each', wholeNumber(86_400), 60)
+  .option('--drain <n>', 'readings that are drained, a multiple of 500', wholeNumber(1_000_000_000), 1_000_000)
   .option('--node-red <folder>', 'where `npm i --prefix FOLDER node-red` was done')
   .option('--json', 'print JSON')
   .addHelpText('after', '\nExample:\n  $ npm run bench:agent -- --seconds 600 --node-red /opt/node-red')

@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Command, InvalidArgumentError } from 'commander'
 import type { FromHost, HostOptions } from './front-bench/host.js'
-import { usageOf } from './front-bench/usage.js'
+import { usageOf } from './run/usage.js'
 
 interface Options {
   readonly ways?: readonly Way[]

@@ -1,14 +1,12 @@
 /** Real processes side by side: what they take of memory and processor, and how long an agent takes to start and to drain. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-
-const GATEWAY_CLI = fileURLToPath(new URL('../../../gateway/dist/cli.js', import.meta.url))
-const TICKS_PER_SECOND = 100
+import { Child } from '../child.js'
+import { usageOf } from '../run/usage.js'
+import { serving } from '../serving.js'
 
 export interface Footprint {
   readonly rssMb: number
@@ -18,28 +16,10 @@ export interface Footprint {
 
 /** Starts a gateway in a folder and returns its MQTT address and what ends it. */
 export async function startGateway(folder: string): Promise<{ url: string; stop: () => Promise<void> }> {
-  const child = spawn(
-    process.execPath,
-    [GATEWAY_CLI, 'start', '--data-dir', join(folder, 'data'), '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0'],
-    {
-      stdio: ['ignore', 'pipe', 'inherit']
-    }
-  )
-  let output = ''
-  for await (const chunk of child.stdout!) {
-    output += chunk
-    const ready = /"mqtt":"([^"]+)".*"ready"/.exec(output)
-    if (ready === null) continue
-    child.stdout!.resume()
-    return {
-      url: `mqtt://${ready[1]}`,
-      async stop() {
-        child.kill('SIGTERM')
-        await once(child, 'close')
-      }
-    }
-  }
-  throw new Error(`the gateway did not start: ${output}`)
+  const args = ['start', '--data-dir', join(folder, 'data'), '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0']
+  const gateway = new Child('gateway', args, join(folder, 'gateway.log'))
+  const { mqtt } = await serving(gateway)
+  return { url: `mqtt://${mqtt}`, stop: () => gateway.endWell() }
 }
 
 export function writeAgentConfig(folder: string, url: string, changes: object): string {
@@ -77,32 +57,12 @@ export async function measure([program, ...args]: readonly string[], seconds: nu
   failed.catch(() => undefined)
   try {
     await Promise.race([delay((seconds / 2) * 1000), failed])
-    const before = cpuTicks(child)
+    const pids = [child.pid!]
+    const before = usageOf(pids)
     await delay((seconds / 2) * 1000)
-    const used = (cpuTicks(child) - before) / TICKS_PER_SECOND
-    return { rssMb: rssMb(child), cpuPercent: (used / (seconds / 2)) * 100 }
+    const { cpuS, residentMb } = usageOf(pids)
+    return { rssMb: residentMb, cpuPercent: ((cpuS - before.cpuS) / (seconds / 2)) * 100 }
   } finally {
     child.kill('SIGTERM')
   }
-}
-
-/** A port of 127.0.0.1 that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
-function cpuTicks({ pid }: ChildProcess): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return Number(fields[11]) + Number(fields[12])
-}
-
-function rssMb({ pid }: ChildProcess): number {
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024
 }

@@ -1,5 +1,5 @@
 /** What processes have used so far, by /proc. */
-import { PAGE_BYTES, statOf, TICKS_PER_S } from '../run/proc.js'
+import { PAGE_BYTES, statOf, TICKS_PER_S } from './proc.js'
 
 export interface Usage {
   readonly cpuS: number
