@@ -67,11 +67,6 @@ export class Device {
   /** For `HourCounts`: the round in which its readings were counted last, and the place. */
   countedIn = -1
   countPlace = 0
-  /** Its place in the dictionaries of the rows (by their serials) that readings and features of it were written to last. */
-  readingRows = -1
-  readingText = 0
-  featureRows = -1
-  featureText = 0
   /** At most one a profile's name. */
   features: readonly Features[] = []
   private opaqueCounts: OpaqueCounts | null

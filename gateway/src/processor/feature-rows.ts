@@ -4,7 +4,7 @@ import type { Plan } from './feature-plan.js'
 import type { FeatureSinks } from './features.js'
 import { FEATURE, featuresLayout } from './layouts.js'
 import type { Outputs } from './outputs.js'
-import type { RowLayout, Rows } from './rows.js'
+import type { RowLayout } from './rows.js'
 import type { WindowValues } from './windows.js'
 
 /** The version of what features mean; a column of their rows. Raise it when a formula changes. */
@@ -52,7 +52,7 @@ export class FeatureRowWriter implements FeatureSinks {
     const out = this.outputs.rowsToStage(this.layoutOf(this.plan), asOfMs, ingestMs)
     const at = out.stage()
     const { staged } = out
-    staged[at + FEATURE.device] = this.deviceIn(out)
+    staged[at + FEATURE.device] = out.indexOfDevice(this.device)
     staged[at + FEATURE.asOf] = asOfMs
     staged[at + FEATURE.knownAt] = ingestMs
     staged[at + FEATURE.computedAt] = ingestMs
@@ -73,16 +73,6 @@ export class FeatureRowWriter implements FeatureSinks {
   private count(revision: number): void {
     this.rows++
     if (revision > 0) this.corrections++
-  }
-
-  /** The device's place in the dictionary of the rows. */
-  private deviceIn(rows: Rows): number {
-    const { device } = this
-    if (device.featureRows !== rows.serial) {
-      device.featureRows = rows.serial
-      device.featureText = rows.indexOf(device.deviceId)
-    }
-    return device.featureText
   }
 
   repair(fromMs: number, throughMs: number): void {

@@ -4,6 +4,7 @@
  */
 import { EVENT_TIME_AHEAD_MS_MAX, EVENT_TIME_MS_MIN } from '@tidemark/protocol'
 import type { Device } from './device.js'
+import { DevicePlaces } from './device-places.js'
 import type { Span } from './spans.js'
 
 const HOUR_MS = 3_600_000
@@ -39,7 +40,10 @@ export class HourCounts {
   /** Places in use. */
   size = 0
   private capacity = 0
-  private readonly devices = new Map<string, number>()
+  private deviceIds: string[] = []
+  private readonly known = new DevicePlaces()
+  /** Places of device IDs that no device was named with. */
+  private readonly others = new Map<string, number>()
   private readonly profiles = new Map<string, number>()
   private device = new Int32Array(0)
   private profile = new Int32Array(0)
@@ -56,7 +60,7 @@ export class HourCounts {
   /** Counts readings of the hour that the event time says, where it says one. */
   add(name: CountName, deviceId: string, profile: string, eventTimeMs: number, ingestMs: number, readings = 1): void {
     if (!isPlausible(eventTimeMs, ingestMs)) return
-    const place = this.placeOf(deviceId, profile, hourOf(eventTimeMs)) // first: it may make the columns anew
+    const place = this.placeOf(this.indexOf(deviceId), profile, hourOf(eventTimeMs)) // first: it may make the columns anew
     this.counts[name][place] += readings
   }
 
@@ -71,7 +75,7 @@ export class HourCounts {
       }
     }
     if (!isPlausible(eventTimeMs, ingestMs)) return
-    const place = this.placeOf(device.deviceId, profile, hourOf(eventTimeMs))
+    const place = this.placeOf(this.indexOfDevice(device), profile, hourOf(eventTimeMs))
     device.countedIn = this.round
     device.countPlace = place
     this.counts[name][place] += readings
@@ -80,7 +84,7 @@ export class HourCounts {
   /** Takes back what was counted when a reading was quarantined at `quarantinedMs`: a requeue has given it another fate. */
   withdraw(deviceId: string, profile: string, eventTimeMs: number, quarantinedMs: number): void {
     if (!isPlausible(eventTimeMs, quarantinedMs)) return
-    const place = this.placeOf(deviceId, profile, hourOf(eventTimeMs))
+    const place = this.placeOf(this.indexOf(deviceId), profile, hourOf(eventTimeMs))
     this.counts.received[place]--
     this.counts.quarantined[place]--
   }
@@ -93,7 +97,7 @@ export class HourCounts {
       const share = hourMs === lastHourMs ? 1 : (hourMs + HOUR_MS - fromMs) / (toMs - fromMs)
       const through = Math.floor(seqs * share)
       if (through > counted) {
-        const place = this.placeOf(deviceId, profile, hourMs)
+        const place = this.placeOf(this.indexOf(deviceId), profile, hourMs)
         this.counts.shed[place] += through - counted
       }
       counted = through
@@ -104,7 +108,7 @@ export class HourCounts {
   take(): HourCountColumns {
     const { size, counts } = this
     const taken = {
-      deviceIds: [...this.devices.keys()],
+      deviceIds: this.deviceIds,
       profiles: this.profileNames,
       device: this.device.slice(0, size),
       profile: this.profile.slice(0, size),
@@ -119,7 +123,9 @@ export class HourCounts {
     }
     this.placesExpected = size
     this.size = 0
-    this.devices.clear()
+    this.deviceIds = []
+    this.known.clear()
+    this.others.clear()
     this.profiles.clear()
     this.profileNames = []
     this.round++
@@ -127,9 +133,27 @@ export class HourCounts {
     return taken
   }
 
-  /** Where the device, profile and hour are counted. */
-  private placeOf(deviceId: string, profile: string, hourMs: number): number {
-    const device = indexIn(this.devices, deviceId)
+  /** The device's place in the dictionary. A device may have two: one by itself, one by its ID alone. */
+  private indexOfDevice({ place, deviceId }: Device): number {
+    let index = this.known.get(place)
+    if (index < 0) {
+      index = this.deviceIds.push(deviceId) - 1
+      this.known.set(place, index)
+    }
+    return index
+  }
+
+  private indexOf(deviceId: string): number {
+    let index = this.others.get(deviceId)
+    if (index === undefined) {
+      index = this.deviceIds.push(deviceId) - 1
+      this.others.set(deviceId, index)
+    }
+    return index
+  }
+
+  /** Where the device (its place in the dictionary), profile and hour are counted. */
+  private placeOf(device: number, profile: string, hourMs: number): number {
     const profileIndex = indexIn(this.profiles, profile)
     this.profileNames[profileIndex] = profile
     if (this.size === this.capacity) this.makeRoom(Math.max(CAPACITY_MIN, 2 * this.capacity, powerAtLeast(this.placesExpected)))

@@ -145,7 +145,7 @@ export class BatchIngestion {
     if (sight === 'duplicate') {
       this.epoch.counts.duplicates++
       this.state.counters.duplicates++
-      this.state.fleet.hours.add('duplicates', this.device.deviceId, this.batch.header.profile, eventTimeMs, this.state.ingestMs)
+      this.state.fleet.hours.addOf('duplicates', this.device, this.batch.header.profile, eventTimeMs, this.state.ingestMs)
       return
     }
     if (sight === 'reused') this.state.notice(this.device, this.epoch)

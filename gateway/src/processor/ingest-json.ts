@@ -43,7 +43,7 @@ function ingestReading(state: State, message: Message, device: Device, reading: 
   if (state.eventIds.has(device.deviceId, eventId, at, state.ingestMs - EVENT_ID_KEPT_MS)) {
     device.touchOpaque().duplicates++
     state.counters.duplicates++
-    state.fleet.hours.add('duplicates', device.deviceId, reading.profile ?? '', reading.eventTimeMs, state.ingestMs)
+    state.fleet.hours.addOf('duplicates', device, reading.profile ?? '', reading.eventTimeMs, state.ingestMs)
     return
   }
   const bytes = eventIdBytes(device.deviceId, eventId)

@@ -81,7 +81,7 @@ export function archive(
   putMetrics: (rows: Rows) => void
 ): void {
   const rows = state.outputs.rowsFor(layout, reading.eventTimeMs, state.ingestMs)
-  rows.putString(READING.device, device.deviceId)
+  rows.putDevice(device)
   rows.putNumber(READING.eventTime, reading.eventTimeMs)
   rows.putNumber(READING.ingestTime, state.ingestMs)
   if (reading.identity.eventId === null) {
@@ -97,8 +97,8 @@ export function archive(
   state.outputs.countReadings(rows, 1, reading.late ? 1 : 0)
   state.counters.archived++
   const { hours } = state.fleet
-  hours.add('received', device.deviceId, plan.profile.name, reading.eventTimeMs, state.ingestMs)
+  hours.addOf('received', device, plan.profile.name, reading.eventTimeMs, state.ingestMs)
   if (!reading.late) return
-  hours.add('late', device.deviceId, plan.profile.name, reading.eventTimeMs, state.ingestMs)
+  hours.addOf('late', device, plan.profile.name, reading.eventTimeMs, state.ingestMs)
   state.counters.late++
 }

@@ -32,12 +32,12 @@ export class Outputs {
    * Infinity: all are wanted.
    */
   discardsFrom = Number.POSITIVE_INFINITY
-  private serials = 0
   /** By layout: a little more rows than a boundary took last. */
   private readonly expected = new Map<string, number>()
   private readonly pending = new Map<string, Rows>()
-  /** The rows that each layout wrote to last. */
+  /** The rows that each layout wrote to last; and of the layout that was asked for last. */
   private readonly recent = new Map<RowLayout, Rows>()
+  private last: Rows | null = null
   private readonly hours = new Map<string, HourTally>()
   private readonly repairs = new Map<string, RepairMark>()
 
@@ -51,20 +51,22 @@ export class Outputs {
   /** The same, to stage the rows. */
   rowsToStage(layout: RowLayout, timeMs: number, ingestMs: number, count = 1): Rows {
     this.rows += count
-    const recent = this.recent.get(layout)
+    const recent = this.last?.layout === layout ? this.last : this.recent.get(layout)
     if (recent !== undefined && timeMs >= recent.hourMs && timeMs < recent.hourMs + HOUR_MS) {
       if (recent.count >= this.discardsFrom && !recent.isDiscarded) recent.discard()
+      this.last = recent
       return recent
     }
     const hourMs = Math.floor(timeMs / HOUR_MS) * HOUR_MS
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
     if (rows === undefined) {
-      rows = new Rows(layout, hourMs, ingestMs, ++this.serials, this.expected.get(layout.id))
+      rows = new Rows(layout, hourMs, ingestMs, this.expected.get(layout.id))
       this.pending.set(key, rows)
     }
     if (rows.count >= this.discardsFrom && !rows.isDiscarded) rows.discard()
     this.recent.set(layout, rows)
+    this.last = rows
     return rows
   }
 
@@ -137,6 +139,7 @@ export class Outputs {
     this.hours.clear()
     this.repairs.clear()
     this.recent.clear()
+    this.last = null
     for (const rows of this.pending.values()) rows.tally = null
     return { files, strings, hours, repairs }
   }
@@ -173,9 +176,10 @@ export class Outputs {
     return Array.from(this.pending.values(), rows => rows.toSnapshot())
   }
 
-  restore(snapshots: readonly RowsSnapshot[]): void {
+  /** `placeOf`: the place of the device of this ID. */
+  restore(snapshots: readonly RowsSnapshot[], placeOf: (deviceId: string) => number): void {
     for (const snapshot of snapshots) {
-      const rows = Rows.restore(snapshot, ++this.serials)
+      const rows = Rows.restore(snapshot, placeOf)
       this.pending.set(`${rows.layout.id}/${rows.hourMs}`, rows)
       this.rows += rows.count
       this.payloadBytes += rows.payloadBytes

@@ -29,7 +29,7 @@ function stageRow(rows: Rows, state: State, device: Device, { rules, plan }: Kno
   const { staged } = rows
   const { count, values, texts, eventTimesMs } = plain
   const late = eventTimesMs[i] < device.watermarkMs ? 1 : 0
-  staged[at + READING.device] = deviceIn(rows, device)
+  staged[at + READING.device] = rows.indexOfDevice(device)
   staged[at + READING.eventTime] = eventTimesMs[i]
   staged[at + READING.ingestTime] = state.ingestMs
   staged[at + READING.epoch] = plain.epoch
@@ -87,7 +87,7 @@ function writeColumns(
   rows.reserve(behind - from)
   const { count: at } = rows
   const end = at + behind - from
-  rows.indicesOf(READING.device).fill(deviceIn(rows, device), at, end)
+  rows.indicesOf(READING.device).fill(rows.indexOfDevice(device), at, end)
   copy(plain.eventTimesMs, from, behind, rows.numbersOf(READING.eventTime), at)
   rows.numbersOf(READING.ingestTime).fill(state.ingestMs, at, end)
   rows.numbersOf(READING.epoch).fill(plain.epoch, at, end)
@@ -100,15 +100,6 @@ function writeColumns(
     else copy(plain.values, m * plain.count + from, m * plain.count + behind, rows.numbersOf(column), at)
   }
   return writeLate(rows, device, plain, from, behind)
-}
-
-/** The device's place in the dictionary of the rows. */
-function deviceIn(rows: Rows, device: Device): number {
-  if (device.readingRows !== rows.serial) {
-    device.readingRows = rows.serial
-    device.readingText = rows.indexOf(device.deviceId)
-  }
-  return device.readingText
 }
 
 /** By hand: for the few readings of a batch it is faster than `set`. */

@@ -5,6 +5,8 @@
  * Twenty columns are twenty places in memory, too far apart to be written at once. So what comes row by row, and often, is staged:
  * row behind row, and moved into the columns some rows at a time.
  */
+import type { Device } from './device.js'
+import { DevicePlaces } from './device-places.js'
 import type { FileColumn, Layer, NumberColumn } from './flush.js'
 
 export type ColumnType = NumberColumn['type'] | 'string' | 'bytes'
@@ -45,6 +47,10 @@ export interface RowsSnapshot {
 
 const CAPACITY_MIN = 64
 
+/** The column of devices, in layers whose rows are all of devices that are known. */
+const DEVICE = 0
+const LAYERS_OF_DEVICES: readonly Layer[] = ['processed', 'curated']
+
 /** So many rows, and an hour is expected to hold as many as the one before it. */
 const MANY_ROWS = 8192
 
@@ -56,8 +62,6 @@ export class Rows {
   readonly hourMs: number
   /** Ingest time of the first row. */
   readonly sinceMs: number
-  /** No other rows of the same outputs have it. */
-  readonly serial: number
   count = 0
   /** Of what `putBytes` wrote. */
   payloadBytes = 0
@@ -73,6 +77,7 @@ export class Rows {
   isDiscarded = false
   private capacity = 0
   private readonly stringIndex = new Map<string, number>()
+  private readonly devices = new DevicePlaces()
   private readonly numbers: Float64Array[]
   private readonly indices: Int32Array[]
   /** By column: the text that was looked up last, and its place. */
@@ -85,13 +90,11 @@ export class Rows {
     layout: RowLayout,
     hourMs: number,
     sinceMs: number,
-    serial: number,
     private readonly rowsExpected = 0
   ) {
     this.layout = layout
     this.hourMs = hourMs
     this.sinceMs = sinceMs
-    this.serial = serial
     this.numbers = layout.columns.map(() => new Float64Array(0))
     this.indices = layout.columns.map(() => new Int32Array(0))
     this.bytes = layout.columns.map(() => [])
@@ -99,14 +102,22 @@ export class Rows {
     this.lastIndices = layout.columns.map(() => -1)
   }
 
-  static restore(snapshot: RowsSnapshot, serial: number): Rows {
-    const rows = new Rows(snapshot.layout, snapshot.hourMs, snapshot.sinceMs, serial)
-    rows.count = rows.capacity = snapshot.count
-    for (const text of snapshot.strings) rows.stringIndex.set(text, rows.strings.push(text) - 1)
-    for (const [c, column] of snapshot.columns.entries()) {
+  /** `placeOf`: the place of the device of this ID. */
+  static restore({ layout, hourMs, sinceMs, count, strings, columns }: RowsSnapshot, placeOf: (deviceId: string) => number): Rows {
+    const rows = new Rows(layout, hourMs, sinceMs)
+    rows.count = rows.capacity = count
+    const isOfDevices = LAYERS_OF_DEVICES.includes(layout.layer)
+    for (const text of strings) rows.strings.push(text)
+    for (const [c, column] of columns.entries()) {
       if (column instanceof Float64Array) rows.numbers[c] = column
-      else if (column instanceof Int32Array) rows.indices[c] = column
-      else for (const [row, bytes] of column.entries()) if (bytes !== null) rows.keepBytes(c, row, bytes)
+      else if (column instanceof Int32Array) {
+        rows.indices[c] = column
+        for (const place of column) {
+          if (place < 0) continue
+          if (c === DEVICE && isOfDevices) rows.devices.set(placeOf(strings[place]), place)
+          else rows.stringIndex.set(strings[place], place)
+        }
+      } else for (const [row, bytes] of column.entries()) if (bytes !== null) rows.keepBytes(c, row, bytes)
     }
     return rows
   }
@@ -175,6 +186,12 @@ export class Rows {
     this.indices[column][this.count] = this.indexOf(text)
   }
 
+  putDevice(device: Device): void {
+    if (this.isDiscarded) return
+    if (this.count === this.capacity) this.grow()
+    this.indices[DEVICE][this.count] = this.indexOfDevice(device)
+  }
+
   /** The place of the text in the dictionary. */
   indexOf(text: string): number {
     let index = this.stringIndex.get(text)
@@ -185,7 +202,17 @@ export class Rows {
     return index
   }
 
-  /** The same for a column whose texts mostly repeat. */
+  /** The place of a device's ID in the dictionary, in the column of devices: apart from all other texts. */
+  indexOfDevice({ place, deviceId }: Device): number {
+    let index = this.devices.get(place)
+    if (index < 0) {
+      index = this.strings.push(deviceId) - 1
+      this.devices.set(place, index)
+    }
+    return index
+  }
+
+  /** The same as `indexOf` for a column whose texts mostly repeat. */
   indexIn(column: number, text: string): number {
     if (text !== this.lastTexts[column] || this.lastIndices[column] < 0) {
       this.lastTexts[column] = text

@@ -166,6 +166,8 @@ export function decodeState(parts: Iterable<Uint8Array>, eventIds: EventIdStore)
     if (device === undefined) throw new Error(`the snapshot lacks device ${place} of ${devices.length}`)
     state.devices.set(device.deviceId, device)
   }
+  const rows = head.rows.map(each => ({ ...each, columns: each.columns.map((column, c) => columnValues(each, column, c)) }))
+  state.outputs.restore(rows, deviceId => state.devices.get(deviceId)!.place)
   for (const place of head.withGap) state.withGap.add(devices[place])
   for (const place of head.dirty) state.dirty.add(devices[place])
   return state
@@ -179,7 +181,6 @@ function restoreHead(state: State, head: HeadPart): void {
   for (const [reason, count] of head.rejects) state.rejects.set(reason, count)
   for (const [field, count] of head.unknownFields) state.unknownFields.set(field, count)
   state.setProfiles(head.current)
-  state.outputs.restore(head.rows.map(rows => ({ ...rows, columns: rows.columns.map((column, c) => columnValues(rows, column, c)) })))
 }
 
 function restoreDevice(devices: Device[], plans: readonly Plan[], { place, device: snapshot, features }: PackedDevice): void {
