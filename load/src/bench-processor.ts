@@ -10,9 +10,10 @@ import { pathToFileURL } from 'node:url'
 import { finishSnapshot, SnapshotWriter } from '@tidemark/gateway/dist/archive/snapshot-file.js'
 import { Command, InvalidArgumentError } from 'commander'
 import { fleet } from './processor-bench/fleet-log.js'
+import { measureRecoveries, type Recovery } from './processor-bench/recovery.js'
 import { measureSnapshot, type SnapshotCost } from './processor-bench/snapshot.js'
 import { measureSpeed, type Speed } from './processor-bench/speed.js'
-import { fillState, measureRecoveries, type Recovery, type StateSize, writeTraffic } from './processor-bench/state.js'
+import { fillState, type StateSize, writeTraffic } from './processor-bench/state.js'
 
 /** What DESIGN asks for. */
 const TARGETS = { singles: 800_000, batches: 2_000_000, stateMegabytes: 1000, recoveryMs: 20_000, pauseMs: 200 }
@@ -50,14 +51,14 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
   const options = program.opts<Options>()
   const folder = mkdtempSync(join(options.dir, 'tidemark-bench-'))
   try {
-    const measured = measureAll(options, folder, options.json ? () => {} : line => console.log(line))
+    const measured = await measureAll(options, folder, options.json ? () => {} : line => console.log(line))
     if (options.json) console.log(JSON.stringify({ node: process.version, targets: TARGETS, ...measured }))
   } finally {
     rmSync(folder, { recursive: true })
   }
 }
 
-function measureAll({ only, devices, rounds, minutes }: Options, folder: string, print: (line: string) => void): Measured {
+async function measureAll({ only, devices, rounds, minutes }: Options, folder: string, print: (line: string) => void): Promise<Measured> {
   const measured = { speeds: [] as Speed[], states: [] as StateSize[], snapshots: [] as SnapshotCost[], recoveries: [] as Recovery[] }
   print(`Node ${process.version}, one core; medians of ${rounds} rounds\n`)
   if (only.includes('speed')) {
@@ -102,13 +103,13 @@ function measureAll({ only, devices, rounds, minutes }: Options, folder: string,
       if (!isLast || !only.includes('recovery')) continue
       const path = join(folder, 'recovery.sqlite')
       writeTraffic(path, machines, filled, minutes * 60_000)
-      measured.recoveries.push(...measureRecoveries(path, join(folder, finishSnapshot(folder, 1).file), count))
+      measured.recoveries.push(...(await measureRecoveries(path, join(folder, finishSnapshot(folder, 1).file))))
       for (const recovery of measured.recoveries) {
         print(
           `${' '.repeat(16)}recovery ${(recovery.totalMs / 1000).toFixed(1)} s (target ${TARGETS.recoveryMs / 1000})` +
             `${recovery.wasCommitted ? ', all boundaries but the last committed before' : ', nothing committed before'}: ` +
             `${(recovery.loadMs / 1000).toFixed(1)} s to load, then ${thousands(recovery.readings)} readings at ` +
-            `${thousands(recovery.readingsPerSecond)}/s, longest boundary ${recovery.boundaryMsMax.toFixed(0)} ms`
+            `${thousands(recovery.readingsPerSecond)}/s, longest boundary ${recovery.boundaryMsMax.toFixed(0)} ms; RSS ${recovery.rssMegabytes.toFixed(0)} MB`
         )
       }
     }

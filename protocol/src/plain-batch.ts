@@ -120,7 +120,7 @@ export class PlainBatch {
     if (parts < 2 || parts > 6 || !this.readTimes()) return false
     const { metrics } = this.profile
     if (this.arrayHead() !== metrics.length) return false
-    if (this.formsOf !== this.profile) this.prepare()
+    this.makeRoom(this.profile)
     for (let m = 0; m < metrics.length; m++) if (!this.readColumn(m)) return false
     this.clock = 'synced'
     for (let part = 2; part < parts; part++) {
@@ -144,9 +144,11 @@ export class PlainBatch {
     return true
   }
 
-  private prepare(): void {
-    const { metrics } = this.profile
-    this.formsOf = this.profile
+  /** Makes room for batches of the profile, for whoever writes one into it. */
+  makeRoom(profile: Profile): void {
+    if (this.formsOf === profile) return
+    const { metrics } = profile
+    this.formsOf = profile
     this.forms = metrics.map(metric => {
       const decimals = decimalsOf(metric)
       if (decimals !== null) return 10 ** decimals

@@ -103,6 +103,11 @@ export class FrameCursor {
     return true
   }
 
+  /** Goes to the frame that begins at `start`: `next` comes to it. */
+  seek(start: number): void {
+    this.payloadEnd = start
+  }
+
   get deviceId(): string {
     const { buffer, byteOffset } = this.bytes
     return Buffer.from(buffer, byteOffset + this.idStart, this.idEnd - this.idStart).toString('latin1')

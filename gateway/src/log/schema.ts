@@ -1,3 +1,5 @@
+import type { DecodedEntry } from '../processor/decoded.js'
+
 /**
  * The log's SQLite file, `DATA_DIR/log.sqlite`: one row an entry, which is one group commit. Only the log worker writes it
  * (WAL, synchronous=FULL), or a command that holds the lock of a stopped gateway's data folder; the processor and the archive read it beside.
@@ -17,4 +19,6 @@ export interface LogEntry {
   readonly entry: number
   readonly ingestMs: number
   readonly frames: Uint8Array
+  /** What its frames hold, where another thread has read that already. */
+  readonly decoded?: DecodedEntry
 }

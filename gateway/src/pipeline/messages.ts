@@ -1,4 +1,6 @@
-/** What crosses between the gateway's main thread and the processor's worker. */
+/** What crosses between the gateway's main thread and the processor's worker, and between that one and the one that decodes ahead. */
+import type { Profile } from '@tidemark/protocol'
+import type { TableNews } from '../processor/decoded.js'
 import type { ProcessorStats } from '../processor/processor.js'
 import type { Notice } from '../processor/state.js'
 import type { Repaired } from '../repair/repair-job.js'
@@ -55,3 +57,37 @@ export type FromPipeline =
   /** `error`: why the repair that is ordered could not be made so far. */
   | { readonly type: 'repairs-settled'; readonly error: string | null }
   | { readonly type: 'closed' }
+
+export interface DecodeOptions {
+  /** Of the log. */
+  readonly path: string
+  /** Entries behind the one and up to the other are decoded. */
+  readonly afterEntry: number
+  readonly throughEntry: number
+  /** In force behind `afterEntry`. */
+  readonly profiles: readonly Profile[]
+}
+
+/** Arrays to fill. */
+export interface ToDecoder {
+  readonly cells: Float64Array<ArrayBuffer>
+  readonly frames: Uint8Array<ArrayBuffer>
+}
+
+/** Entries one behind another: their frames, and the records of these (decoded.ts). */
+export interface DecodedBlock extends ToDecoder {
+  readonly type: 'block'
+  readonly entries: readonly {
+    readonly entry: number
+    readonly ingestMs: number
+    /** In `frames`. */
+    readonly from: number
+    readonly to: number
+    /** In `cells`. */
+    readonly first: number
+    readonly behind: number
+  }[]
+  readonly news: TableNews
+}
+
+export type FromDecoder = DecodedBlock | { readonly type: 'end' } | { readonly type: 'failed'; readonly message: string }

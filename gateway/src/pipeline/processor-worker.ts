@@ -8,9 +8,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { openArchive } from '../archive/archive-client.js'
 import { dataPaths } from '../archive/paths.js'
 import { SqliteEventIdStore } from '../event-id-store.js'
+import type { LogEntry } from '../log/schema.js'
 import { SqliteLogReader } from '../log/sqlite-log.js'
 import { Processor } from '../processor/processor.js'
 import { ConfigTeller } from './configs.js'
+import { DecodeAhead } from './decode-ahead.js'
 import { FlushWriter } from './flush-writer.js'
 import type { FromPipeline, PipelineOptions, ToPipeline } from './messages.js'
 import { answer, type Question } from './questions.js'
@@ -21,6 +23,9 @@ import { SnapshotTaker } from './snapshot-taker.js'
 /** Entries read from the log at a time. */
 const ENTRIES_AT_ONCE = 64
 
+/** With more of the log to catch up with than this, another thread decodes it. */
+const DECODE_AHEAD_BYTES_MIN = 16 * 1024 * 1024
+
 const STATS_MS = 250
 
 const TICK_BYTES_MAX = 6
@@ -29,7 +34,8 @@ const port = parentPort!
 const post = (message: FromPipeline) => port.postMessage(message)
 
 async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
-  const log = new SqliteLogReader(join(dataDir, 'log.sqlite'))
+  const path = join(dataDir, 'log.sqlite')
+  const log = new SqliteLogReader(path)
   const { recovered, archive } = openArchive(dataDir, { warn: message => post({ type: 'warning', message }) })
   const eventIds = new SqliteEventIdStore(join(dataDir, 'event-ids.sqlite'))
   const snapshot = recovered.loadNewestSnapshot()
@@ -57,16 +63,28 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     const repair = { repairMarks: repairs.marks, repairing: repairs.ordered > 0 }
     post({ type: 'stats', stats: { processor: processor.stats(), appliedBytes, ...writer.totals, ...repair } })
   }
+  const behindBytes = log.bytesBehind(processor.entry)
   post({
     type: 'open',
     fromEntry: processor.entry,
-    behindBytes: log.bytesBehind(processor.entry),
+    behindBytes,
     renamed: recovered.renamed,
     deleted: recovered.deleted
   })
 
+  let ahead: DecodeAhead | null = null
+  if (behindBytes > DECODE_AHEAD_BYTES_MIN) {
+    ahead = DecodeAhead.start({ path, afterEntry: processor.entry, throughEntry: lastEntry, profiles: processor.profiles })
+  }
+  const read = async (): Promise<LogEntry[]> => {
+    const decoded = (await ahead?.next()) ?? []
+    if (decoded.length > 0) return decoded
+    ahead = null
+    return tail.head > processor.entry ? log.read(processor.entry, ENTRIES_AT_ONCE) : []
+  }
+
   while (!tail.isClosed) {
-    const entries = tail.head > processor.entry ? log.read(processor.entry, ENTRIES_AT_ONCE) : []
+    const entries = await read()
     for (const entry of entries) {
       snapshots.takePart()
       const flush = processor.apply(entry)
@@ -94,6 +112,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     } else if (tail.takeAwaitsRepairs()) repairs.awaitSettled()
     else await tail.news(STATS_MS)
   }
+  await ahead?.close()
   await repairs.close()
   served.close()
   await archive.close()

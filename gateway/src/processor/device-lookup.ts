@@ -1,11 +1,14 @@
 /** Finds devices by the bytes of their IDs, as they lie in an entry, so that no string is made for each message. */
 import { isText } from '@tidemark/protocol'
-import type { Device } from './device.js'
 
 const SLOTS_MIN = 1024
 
+export interface Identified {
+  readonly deviceId: string
+}
+
 /** A hash table with open addressing, at most half full. Holds what was added; devices never go. */
-export class DeviceLookup {
+export class DeviceLookup<Device extends Identified> {
   private slots = new Array<Device | undefined>(SLOTS_MIN).fill(undefined)
   /** By slot, the hash of the ID there: others need not be looked at. */
   private hashes = new Int32Array(SLOTS_MIN)

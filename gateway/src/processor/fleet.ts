@@ -75,7 +75,8 @@ export class Fleet {
   /** `changed`: the epochs that changed since the last boundary. */
   take(knownAtMs: number, changed: Changes, waiting: readonly WaitingHour[]): FleetFlush {
     const devices = Array.from(this.registrations, rowOf)
-    const moved = this.moved.filter(device => !this.registrations.has(device))
+    const { registrations } = this
+    const moved = registrations.size === 0 ? [...this.moved] : this.moved.filter(device => !registrations.has(device))
     this.registrations.clear()
     this.moved.length = 0
     this.round++
@@ -95,11 +96,17 @@ function unseenOf(changed: Changes): EpochUnseen[] {
 }
 
 function progressOf(devices: readonly Device[]): DeviceProgress {
-  return {
-    deviceIds: devices.map(({ deviceId }) => deviceId),
-    watermarksMs: Float64Array.from(devices, ({ watermarkMs }) => (Number.isFinite(watermarkMs) ? watermarkMs : Number.NaN)),
-    seenMs: Float64Array.from(devices, ({ seenMs }) => seenMs),
-    idle: Uint8Array.from(devices, ({ idle }) => (idle ? 1 : 0)),
-    ended: Uint8Array.from(devices, ({ hasEnded }) => (hasEnded ? 1 : 0))
+  const { length } = devices
+  const deviceIds = new Array<string>(length)
+  const [watermarksMs, seenMs] = [new Float64Array(length), new Float64Array(length)]
+  const [idle, ended] = [new Uint8Array(length), new Uint8Array(length)]
+  for (let i = 0; i < length; i++) {
+    const device = devices[i]
+    deviceIds[i] = device.deviceId
+    watermarksMs[i] = Number.isFinite(device.watermarkMs) ? device.watermarkMs : Number.NaN
+    seenMs[i] = device.seenMs
+    idle[i] = device.idle ? 1 : 0
+    ended[i] = device.hasEnded ? 1 : 0
   }
+  return { deviceIds, watermarksMs, seenMs, idle, ended }
 }

@@ -4,6 +4,7 @@
  */
 import type { PlainBatch } from '@tidemark/protocol'
 import type { FrameCursor } from '../log/frames.js'
+import type { DecodedEntry } from './decoded.js'
 import type { Device } from './device.js'
 import { addToFeatures } from './plain-features.js'
 import { writeRows } from './plain-rows.js'
@@ -19,8 +20,24 @@ export function ingestPlain(state: State, frame: FrameCursor, guess?: Device): b
   const known = state.profile(plain.profile.name, plain.profile.version)
   if (typeof known === 'string' || !isSound(plain, known.rules, state.ingestMs)) return false
   const device = state.touchDeviceAt(frame.bytes, frame.idStart, frame.idEnd, guess)
-  const epoch = device?.touchEpoch(plain.epoch)
-  if (!device || !epoch) return false
+  return device !== null && take(state, known, device)
+}
+
+/** The same for a batch that another thread has read and found sound: the one in `decoded` at `record`, of a frame in `frames`. */
+export function ingestDecoded(state: State, decoded: DecodedEntry, record: number, frames: Uint8Array): boolean {
+  const { plain } = state
+  decoded.load(record, plain)
+  const known = state.profile(plain.profile.name, plain.profile.version)
+  if (typeof known === 'string') return false
+  const device = decoded.touchDevice(record, frames, state)
+  return device !== null && take(state, known, device)
+}
+
+/** Takes in the batch in `state.plain`, of the device, if it comes in order. */
+function take(state: State, known: KnownProfile, device: Device): boolean {
+  const { plain } = state
+  const epoch = device.touchEpoch(plain.epoch)
+  if (epoch === null) return false
   const { count, seqs, oldestHeldSeq } = plain
   const lastSeq = seqs[count - 1]
   if (lastSeq - seqs[0] !== count - 1 || !epoch.isNextInOrder(seqs[0], oldestHeldSeq)) return false

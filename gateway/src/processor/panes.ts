@@ -2,7 +2,9 @@
  * The panes of one device under one plan: disjoint slices (end - hop, end] of event time that windows share. Merged, never
  * subtracted from. All lie in one block of doubles, which is also what a snapshot holds of them:
  *
- *   head | table 0: old panes, young panes | table 1: old panes, young panes | …
+ *   head | young panes of table 0 | of table 1 | … | old panes of table 0 | of table 1 | …
+ *
+ * What each reading changes lies close together that way, in few pages of memory.
  *
  * A young pane can still become a row, or its row can be corrected: it holds everything (`Accumulator`), and panes without readings
  * take no place. An old one only adds to the windows of later rows: it holds what these need, its counts packed; old panes are
@@ -163,11 +165,13 @@ export class Panes {
     head[table.headAt + OLD_SLOTS] = oldSlots
     head[table.headAt + YOUNG_SLOTS] = youngSlots
     let end = head.length
-    for (const { headAt, oldStride, stride } of this.plan.tables) {
-      head[headAt + OLD_AT] = end
-      end += head[headAt + OLD_SLOTS] * oldStride
+    for (const { headAt, stride } of this.plan.tables) {
       head[headAt + YOUNG_AT] = end
       end += head[headAt + YOUNG_SLOTS] * stride
+    }
+    for (const { headAt, oldStride } of this.plan.tables) {
+      head[headAt + OLD_AT] = end
+      end += head[headAt + OLD_SLOTS] * oldStride
     }
     const data = new Float64Array(end)
     data.set(head)

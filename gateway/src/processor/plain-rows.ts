@@ -92,6 +92,7 @@ function writeColumns(
   rows.numbersOf(READING.ingestTime).fill(state.ingestMs, at, end)
   rows.numbersOf(READING.epoch).fill(plain.epoch, at, end)
   copy(plain.seqs, from, behind, rows.numbersOf(READING.seq), at)
+  rows.indicesOf(READING.eventId).fill(-1, at, end)
   rows.indicesOf(READING.clock).fill(rows.indexIn(READING.clock, plain.clock), at, end)
   rows.numbersOf(READING.profileVersion).fill(plan.profile.version, at, end)
   for (let m = 0; m < rules.isText.length; m++) {
@@ -99,6 +100,7 @@ function writeColumns(
     if (rules.isText[m]) writeTexts(rows, plain.texts[m], from, behind, column)
     else copy(plain.values, m * plain.count + from, m * plain.count + behind, rows.numbersOf(column), at)
   }
+  rows.indicesOf(READING.metrics + rules.isText.length).fill(-1, at, end) // nothing extra
   return writeLate(rows, device, plain, from, behind)
 }
 

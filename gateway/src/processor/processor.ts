@@ -11,13 +11,14 @@ import type { Profile } from '@tidemark/protocol'
 import { FrameCursor } from '../log/frames.js'
 import type { LogEntry } from '../log/schema.js'
 import { decodeControl } from './control.js'
+import type { DecodedEntry } from './decoded.js'
 import type { EventIdStore } from './event-ids.js'
 import type { Features } from './features.js'
 import type { EpochLedger, Flush } from './flush.js'
 import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
-import { ingestPlain } from './ingest-plain.js'
+import { ingestDecoded, ingestPlain } from './ingest-plain.js'
 import { ingestRequeue } from './ingest-requeue.js'
 import { ledgerRow } from './ledger.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
@@ -52,6 +53,8 @@ export class Processor {
   private readonly warmUp = new WarmUp()
   private drains = false
   private repairs = false
+  /** The entry being applied holds a tick. */
+  private ticked = false
 
   /** Whether a boundary at this ingest time, Unix ms, is to come with a snapshot; null: as the settings and drains say. */
   wantsSnapshot: ((ingestMs: number) => boolean) | null = null
@@ -75,40 +78,17 @@ export class Processor {
   }
 
   /** Applies the next entry. Returns a flush where a boundary lies behind it. Throws where the log is damaged or has a hole. */
-  apply({ entry, ingestMs, frames }: LogEntry): Flush | null {
+  apply({ entry, ingestMs, frames, decoded }: LogEntry): Flush | null {
     const { state } = this
     if (entry !== state.entry + 1) throw new Error(`the log has no entry ${state.entry + 1}: it goes on with ${entry}`)
     state.entry = entry
     state.ingestMs = ingestMs
     if (state.boundaryMs === 0) state.boundaryMs = ingestMs
     this.chooseRows()
-    this.warmUp.run(frames, state.byIdBytes)
-    let ticked = false
-    let frameIndex = 0
-    for (const cursor = new FrameCursor(frames); cursor.next(); frameIndex++) {
-      const { kind } = cursor
-      if (kind === 'tick') {
-        const { rows } = state.outputs
-        tick(state)
-        ticked = true
-        state.hasNews ||= state.outputs.rows > rows
-        continue
-      }
-      state.hasNews = true
-      if (kind === 'control') {
-        this.control(cursor.payload)
-        continue
-      }
-      if (kind !== 'requeue') state.counters.messages++
-      if (kind === 'batch' && ingestPlain(state, cursor, this.warmUp.deviceAt(frameIndex))) continue
-      const { deviceId, payload } = cursor
-      const message = { deviceId, frameIndex, payload, payloadKept: false }
-      if (kind === 'requeue') ingestRequeue(state, message)
-      else if (kind === 'status') ingestStatus(state, deviceId, payload)
-      else if (kind === 'batch') ingestBatch(state, { ...message, kind })
-      else ingestJson(state, { ...message, kind })
-    }
-    return this.isBoundary(ticked) ? this.flush() : null
+    this.ticked = false
+    if (decoded === undefined) this.applyFrames(frames)
+    else this.applyDecoded(frames, decoded)
+    return this.isBoundary(this.ticked) ? this.flush() : null
   }
 
   /**
@@ -210,6 +190,61 @@ export class Processor {
   /** Shows the state, between entries, to who only reads it. */
   show<T>(read: (state: State) => T): T {
     return read(this.state)
+  }
+
+  private applyFrames(frames: Uint8Array): void {
+    const { state, warmUp } = this
+    warmUp.run(frames, state.byIdBytes)
+    let frameIndex = 0
+    for (const cursor = new FrameCursor(frames); cursor.next(); frameIndex++) {
+      if (cursor.kind !== 'batch' || !ingestPlain(state, cursor, warmUp.deviceAt(frameIndex))) this.applyFrame(cursor, frameIndex)
+      else this.noteMessage()
+    }
+  }
+
+  private applyDecoded(frames: Uint8Array, decoded: DecodedEntry): void {
+    const { state } = this
+    this.warmUp.runDecoded(decoded)
+    const cursor = new FrameCursor(frames)
+    let frameIndex = 0
+    for (let record = decoded.first; record < decoded.behind; record = decoded.next(record), frameIndex++) {
+      if (decoded.isPlain(record) && ingestDecoded(state, decoded, record, frames)) {
+        this.noteMessage()
+        continue
+      }
+      cursor.seek(decoded.frameAt(record))
+      cursor.next()
+      this.applyFrame(cursor, frameIndex)
+    }
+  }
+
+  private noteMessage(): void {
+    this.state.hasNews = true
+    this.state.counters.messages++
+  }
+
+  /** Takes a frame in that is no plain batch. */
+  private applyFrame(cursor: FrameCursor, frameIndex: number): void {
+    const { state } = this
+    const { kind, deviceId, payload } = cursor
+    if (kind === 'tick') {
+      const { rows } = state.outputs
+      tick(state)
+      this.ticked = true
+      state.hasNews ||= state.outputs.rows > rows
+      return
+    }
+    const message = { deviceId, frameIndex, payload, payloadKept: false }
+    if (kind === 'control' || kind === 'requeue') {
+      state.hasNews = true
+      if (kind === 'control') this.control(payload)
+      else ingestRequeue(state, message)
+      return
+    }
+    this.noteMessage()
+    if (kind === 'status') ingestStatus(state, deviceId, payload)
+    else if (kind === 'batch') ingestBatch(state, { ...message, kind })
+    else ingestJson(state, { ...message, kind })
   }
 
   private control(payload: Uint8Array): void {

@@ -54,6 +54,9 @@ const LAYERS_OF_DEVICES: readonly Layer[] = ['processed', 'curated']
 /** So many rows, and an hour is expected to hold as many as the one before it. */
 const MANY_ROWS = 8192
 
+/** Rows whose cells become null at a time, where cells are written one by one. */
+const CLEARED_AT_ONCE = 64
+
 /** Rows staged at most: what they take fits the fastest cache. */
 const STAGED_MAX = 64
 
@@ -76,6 +79,8 @@ export class Rows {
   /** Its rows are counted and no longer kept: whoever takes them throws them away. */
   isDiscarded = false
   private capacity = 0
+  /** Rows below it hold what was written to them, or nulls. */
+  private cleared = 0
   private readonly stringIndex = new Map<string, number>()
   private readonly devices = new DevicePlaces()
   private readonly numbers: Float64Array[]
@@ -105,7 +110,7 @@ export class Rows {
   /** `placeOf`: the place of the device of this ID. */
   static restore({ layout, hourMs, sinceMs, count, strings, columns }: RowsSnapshot, placeOf: (deviceId: string) => number): Rows {
     const rows = new Rows(layout, hourMs, sinceMs)
-    rows.count = rows.capacity = count
+    rows.count = rows.capacity = rows.cleared = count
     const isOfDevices = LAYERS_OF_DEVICES.includes(layout.layer)
     for (const text of strings) rows.strings.push(text)
     for (const [c, column] of columns.entries()) {
@@ -127,6 +132,7 @@ export class Rows {
     this.isDiscarded = true
     this.stagedRows = 0
     this.capacity = 0
+    this.cleared = 0
     for (const c of this.layout.columns.keys()) {
       this.numbers[c] = new Float64Array(0)
       this.indices[c] = new Int32Array(0)
@@ -176,19 +182,19 @@ export class Rows {
 
   putNumber(column: number, value: number): void {
     if (this.isDiscarded) return
-    if (this.count === this.capacity) this.grow()
+    this.beginCell()
     this.numbers[column][this.count] = value
   }
 
   putString(column: number, text: string): void {
     if (this.isDiscarded) return
-    if (this.count === this.capacity) this.grow()
+    this.beginCell()
     this.indices[column][this.count] = this.indexOf(text)
   }
 
   putDevice(device: Device): void {
     if (this.isDiscarded) return
-    if (this.count === this.capacity) this.grow()
+    this.beginCell()
     this.indices[DEVICE][this.count] = this.indexOfDevice(device)
   }
 
@@ -221,7 +227,7 @@ export class Rows {
     return this.lastIndices[column]
   }
 
-  /** Makes room for `count` more rows, whose cells may then be written by column, from `this.count` on; `endRows` ends them. */
+  /** Makes room for `count` more rows, all of whose cells are then written by column, from `this.count` on; `endRows` ends them. */
   reserve(count: number): void {
     while (this.count + count > this.capacity) this.grow()
   }
@@ -241,12 +247,12 @@ export class Rows {
   }
 
   putBytes(column: number, bytes: Uint8Array): void {
-    if (this.count === this.capacity && !this.isDiscarded) this.grow()
+    if (!this.isDiscarded) this.beginCell()
     this.keepBytes(column, this.count, bytes)
   }
 
   endRow(): void {
-    if (this.count === this.capacity && !this.isDiscarded) this.grow()
+    if (!this.isDiscarded) this.beginCell()
     this.count++
   }
 
@@ -279,13 +285,21 @@ export class Rows {
     this.payloadBytes += bytes.length
   }
 
+  /** Makes room for the next row, and nulls of its cells. */
+  private beginCell(): void {
+    if (this.count < this.cleared) return
+    if (this.count === this.capacity) this.grow()
+    this.cleared = Math.min(this.capacity, this.count + CLEARED_AT_ONCE)
+    for (const numbers of this.numbers) numbers.fill(Number.NaN, this.count, this.cleared)
+    for (const indices of this.indices) indices.fill(-1, this.count, this.cleared)
+  }
+
   private grow(): void {
-    const from = this.capacity
-    const isMany = from >= MANY_ROWS && this.rowsExpected > from
-    this.capacity = isMany ? this.rowsExpected : Math.max(CAPACITY_MIN, from * 2)
+    const isMany = this.capacity >= MANY_ROWS && this.rowsExpected > this.capacity
+    this.capacity = isMany ? this.rowsExpected : Math.max(CAPACITY_MIN, this.capacity * 2)
     for (const [c, { type }] of this.layout.columns.entries()) {
-      if (type === 'string') this.indices[c] = grownInt32(this.indices[c], this.capacity, from)
-      else if (type !== 'bytes') this.numbers[c] = grownFloat64(this.numbers[c], this.capacity, from)
+      if (type === 'string') this.indices[c] = grownInt32(this.indices[c], this.capacity)
+      else if (type !== 'bytes') this.numbers[c] = grownFloat64(this.numbers[c], this.capacity)
     }
   }
 }
@@ -295,14 +309,14 @@ function shifted(indices: Int32Array, by: number): Int32Array {
   return indices
 }
 
-function grownFloat64(values: Float64Array, capacity: number, from: number): Float64Array {
+function grownFloat64(values: Float64Array, capacity: number): Float64Array {
   const grown = new Float64Array(capacity)
   grown.set(values)
-  return grown.fill(Number.NaN, from)
+  return grown
 }
 
-function grownInt32(values: Int32Array, capacity: number, from: number): Int32Array {
+function grownInt32(values: Int32Array, capacity: number): Int32Array {
   const grown = new Int32Array(capacity)
   grown.set(values)
-  return grown.fill(-1, from)
+  return grown
 }

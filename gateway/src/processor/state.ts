@@ -65,7 +65,7 @@ export class State {
   /** Ingest time of the last tick, or of the start; NaN before the first. */
   tickedMs = Number.NaN
   readonly devices = new Map<string, Device>()
-  readonly byIdBytes = new DeviceLookup()
+  readonly byIdBytes = new DeviceLookup<Device>()
   /** Snapshots begun, and the last of them. */
   private snapshots = 0
   private encoder: StateEncoder | null = null
@@ -197,7 +197,8 @@ export class State {
     if (device.snapshot !== this.snapshots) this.encoder?.keep(device)
   }
 
-  private touch(device: Device): Device {
+  /** A message of the device has come. */
+  touch(device: Device): Device {
     this.change(device)
     device.lastSeenMs = this.uptimeMs
     device.idle = false

@@ -5,6 +5,7 @@
  * Each loop reads one thing of every device, and nothing that another read of the same loop must lead to: hence so many loops.
  */
 import { FrameCursor } from '../log/frames.js'
+import type { DecodedEntry } from './decoded.js'
 import type { Device } from './device.js'
 import type { DeviceLookup } from './device-lookup.js'
 import type { Epoch } from './epoch.js'
@@ -26,8 +27,17 @@ export class WarmUp {
   seen = 0
 
   /** `frames` is an entry. */
-  run(frames: Uint8Array, lookup: DeviceLookup): void {
-    this.count = this.findDevices(frames, lookup)
+  run(frames: Uint8Array, lookup: DeviceLookup<Device>): void {
+    this.look(this.findDevices(frames, lookup))
+  }
+
+  /** The same for an entry that was decoded ahead. */
+  runDecoded(decoded: DecodedEntry): void {
+    this.look(decoded.findDevices(this.devices))
+  }
+
+  private look(count: number): void {
+    this.count = count
     if (this.count >= MESSAGES_MIN) this.seen = this.readDevices() + this.readEpochs() + this.readFeatures()
   }
 
@@ -36,7 +46,7 @@ export class WarmUp {
     return frameIndex < this.count ? this.devices[frameIndex] : undefined
   }
 
-  private findDevices(frames: Uint8Array, lookup: DeviceLookup): number {
+  private findDevices(frames: Uint8Array, lookup: DeviceLookup<Device>): number {
     const { devices } = this
     let count = 0
     for (const cursor = new FrameCursor(frames); count < MESSAGES_MAX && cursor.next(); count++)

@@ -1,16 +1,14 @@
 /**
- * How much memory the state takes when all its panes are full, how large a snapshot of it is and how long it takes, and how fast a
- * gateway is back from it. Panes are filled cheaply, by event time: a reading each 10 min for more than 24 h, then one each
+ * How much memory the state takes when all its panes are full. Panes are filled cheaply, by event time: a reading each 10 min for more than 24 h, then one each
  * minute, the same payloads for many devices.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { readSnapshot } from '@tidemark/gateway/dist/archive/snapshot-file.js'
 import type { LogEntry } from '@tidemark/gateway/dist/log/schema.js'
 import type { Processor } from '@tidemark/gateway/dist/processor/processor.js'
 import type { Device } from '@tidemark/simulator'
-import { type Applied, applyAll, applyLog, newProcessor } from './apply.js'
-import { batchOf, entryOf, INTERVAL_MS, START_MS, startEntry, tickEntry, trafficOf, writeLog } from './fleet-log.js'
+import { type Applied, applyAll, newProcessor } from './apply.js'
+import { batchOf, entryOf, START_MS, startEntry, tickEntry, trafficOf, writeLog } from './fleet-log.js'
 
 const MINUTE_MS = 60_000
 
@@ -84,19 +82,6 @@ function memory(): { all: number; heap: number } {
   return { all: heapUsed + external, heap: heapUsed }
 }
 
-export interface Recovery {
-  readonly devices: number
-  /** Whether all boundaries but the last were committed before; otherwise none was. */
-  readonly wasCommitted: boolean
-  /** Checking the file, and decoding it. */
-  readonly loadMs: number
-  readonly readings: number
-  readonly replayMs: number
-  readonly readingsPerSecond: number
-  readonly totalMs: number
-  readonly boundaryMsMax: number
-}
-
 /** Writes what the fleet sends in `forMs`, a reading a message, behind a filled state. */
 export function writeTraffic(path: string, devices: readonly Device[], filled: Filled, forMs: number): void {
   const firstMs = START_MS + 12 * MINUTE_MS
@@ -111,38 +96,3 @@ export function writeTraffic(path: string, devices: readonly Device[], filled: F
   })
   writeLog(path, traffic)
 }
-
-/** Recovers where nothing behind the snapshot was committed, and where the boundaries were, all but the last. */
-export function measureRecoveries(path: string, snapshotPath: string, devices: number): Recovery[] {
-  const { recovery, boundaries } = recover(path, snapshotPath, devices, 0)
-  return [recovery, recover(path, snapshotPath, devices, boundaries[boundaries.length - 2] ?? 0).recovery]
-}
-
-/** Brings a processor back from the snapshot's file and lets it catch up with the log. */
-function recover(
-  path: string,
-  snapshotPath: string,
-  devices: number,
-  committedEntry: number
-): { recovery: Recovery; boundaries: readonly number[] } {
-  const startMs = performance.now()
-  const snapshot = readSnapshot(snapshotPath)
-  if (typeof snapshot === 'string') throw new Error(`the snapshot is damaged: ${snapshot}`)
-  const processor = newProcessor(snapshot.parts(), committedEntry)
-  const loadMs = performance.now() - startMs
-  const { readings, ms, boundaryMsMax, boundaries } = applyLog(path, processor)
-  if (readings === 0) throw new Error('nothing was replayed: the log does not follow the snapshot')
-  const recovery = {
-    devices,
-    wasCommitted: committedEntry > 0,
-    loadMs,
-    readings,
-    replayMs: ms,
-    readingsPerSecond: (readings / ms) * 1000,
-    totalMs: loadMs + ms,
-    boundaryMsMax
-  }
-  return { recovery, boundaries }
-}
-
-export { INTERVAL_MS }

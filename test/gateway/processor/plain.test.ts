@@ -3,11 +3,12 @@ import { encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import type { LogEntry } from '../../../gateway/src/log/schema.js'
+import { DecodedEntry, DecodedTables, EntryDecoder } from '../../../gateway/src/processor/decoded.js'
 import type { Flush } from '../../../gateway/src/processor/flush.js'
 import { Processor } from '../../../gateway/src/processor/processor.js'
 import { log, writeLog } from '../../kit/arbitrary-log.js'
 import { EventIdsInMemory } from '../../kit/event-ids-in-memory.js'
-import { at, Timeline } from '../../kit/timeline.js'
+import { at, PUMP, Timeline } from '../../kit/timeline.js'
 
 const PLAIN = '../../../gateway/src/processor/ingest-plain.js'
 
@@ -34,7 +35,7 @@ const leftAlone = vi.fn(() => false)
 /** The processor without the fast way: every batch goes the way for all. */
 async function slowProcessor(): Promise<typeof Processor> {
   vi.resetModules()
-  vi.doMock(PLAIN, () => ({ ingestPlain: leftAlone }))
+  vi.doMock(PLAIN, () => ({ ingestPlain: leftAlone, ingestDecoded: leftAlone }))
   try {
     return (await import('../../../gateway/src/processor/processor.js')).Processor
   } finally {
@@ -72,4 +73,62 @@ test('on batches in order, over an hour, late ones among them', async () => {
   const fast = boundariesOf(Processor, t.entries)
   expectSame(fast, boundariesOf(slow, t.entries))
   expect(fast.at(-1)!.flush.epochs).toMatchObject([{ archived: 400, missing: 0 }])
+})
+
+/** The entries with what they hold decoded, in blocks of so many. */
+function decodedAhead(entries: readonly LogEntry[], block: number): { entries: LogEntry[]; plain: number } {
+  const decoder = new EntryDecoder([])
+  const tables = new DecodedTables()
+  let plain = 0
+  const all: LogEntry[] = []
+  for (let first = 0; first < entries.length; first += block) {
+    decoder.beginBlock(new Float64Array(0))
+    const places = entries.slice(first, first + block).map(entry => ({ entry, ...decoder.decode(entry) }))
+    tables.add(decoder.takeNews())
+    for (const { entry, first: from, behind } of places) {
+      const decoded = new DecodedEntry(tables, decoder.cells, from, behind)
+      for (let record = from; record < behind; record = decoded.next(record)) plain += decoded.isPlain(record) ? 1 : 0
+      all.push({ ...entry, decoded })
+    }
+  }
+  return { entries: all, plain }
+}
+
+/** Returns how many of the batches were decoded. */
+function expectSameDecoded(entries: readonly LogEntry[], block: number): number {
+  const ahead = decodedAhead(entries, block)
+  const [actual, expected] = [boundariesOf(Processor, ahead.entries), boundariesOf(Processor, entries)]
+  expect(actual.length).toBe(expected.length)
+  for (const [i, boundary] of expected.entries()) {
+    expect(actual[i].flush).toEqual(boundary.flush)
+    expect(Buffer.compare(encode(actual[i]), encode(boundary)), `flush ${i} and the state behind it`).toBe(0)
+  }
+  return ahead.plain
+}
+
+test('decoded ahead, on logs with everything in them', () => {
+  let plain = 0
+  fc.assert(
+    fc.property(log, fc.integer({ min: 1, max: 40 }), (steps, block) => {
+      const t = new Timeline()
+      writeLog(t, steps)
+      t.drain()
+      plain += expectSameDecoded(t.entries, block)
+    }),
+    { numRuns: 60 }
+  )
+  expect(plain).toBeGreaterThan(30)
+})
+
+test('decoded ahead, on batches in order, while the profile that judges them changes', () => {
+  const t = new Timeline().start()
+  for (let seq = 1; seq <= 400; seq++) {
+    if (seq === 200)
+      t.start({}, [{ ...PUMP, metrics: PUMP.metrics.map(metric => (metric.name === 'temperature' ? { ...metric, max: 21 } : metric)) }])
+    const values = { temperature: 20 + (seq % 3), place: seq % 5 === 0 ? null : `hall ${seq % 4}` }
+    t.reading({ device: `d${seq % 3}`, seq: Math.ceil(seq / 3), eventTimeMs: at('10:00') + seq * 20_000, values })
+  }
+  t.drain()
+  expect(expectSameDecoded(t.entries, 7)).toBeGreaterThan(300)
+  expect(t.quarantine().length).toBeGreaterThan(50)
 })
