@@ -2,7 +2,7 @@
  * Publishes what the buffer holds and deletes what the gateway has acked: the shell around core/delivery.ts, which decides. It has
  * the link, the timers and the log, and tries again where the disk refuses. It does not sample.
  */
-import { type Ack, parseRate } from '@tidemark/protocol'
+import { type Ack, GRANTED_BATCH_READINGS_MIN, parseRate } from '@tidemark/protocol'
 import type { Logger } from 'pino'
 import { BatchBuilder } from './batch-builder.js'
 import { BufferWriteError } from './buffer-error.js'
@@ -97,7 +97,7 @@ export class Publisher {
 
   /** Sets or lifts (null) one of the rates that hold together. */
   setRate(name: 'configured' | 'granted', rate: Config['publish']['maxRate']): void {
-    this.rate.set(name, rate, monotonicMs())
+    this.rate.set(name, rate, monotonicMs(), name === 'granted' ? GRANTED_BATCH_READINGS_MIN : 1)
   }
 
   /** Resolves once everything in the buffer is acked, and then the mark that says where the stream ends. */
