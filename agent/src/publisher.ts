@@ -39,6 +39,7 @@ export class Publisher {
   private readonly rate = new RateLimit()
   private readonly link: GatewayLink
   private turn: NodeJS.Immediate | undefined
+  private lateTurn: NodeJS.Timeout | undefined
   private wakeTimer: NodeJS.Timeout | undefined
   private retry: NodeJS.Timeout | undefined
   private stallCheck: NodeJS.Timeout | undefined
@@ -63,6 +64,9 @@ export class Publisher {
         publish: (payload, acked) => this.publish(payload, acked),
         turnSoon: () => {
           this.turn ??= setImmediate(() => this.finishTurn())
+        },
+        turnWithin: delayMs => {
+          this.lateTurn ??= setTimeout(() => this.finishTurn(), delayMs)
         },
         wakeIn: delayMs => this.wakeIn(delayMs),
         note: note => this.note(note)
@@ -139,7 +143,9 @@ export class Publisher {
 
   private finishTurn(): void {
     clearImmediate(this.turn)
+    clearTimeout(this.lateTurn)
     this.turn = undefined
+    this.lateTurn = undefined
     this.attempt(() => this.delivery.finishTurn())
     if (this.delivery.sent === 0) this.drained?.()
   }
