@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import type { BufferFigures, BufferJob } from './agent-bench/buffer-bench.js'
+import { FLOOD_AGENTS, FLOOD_READINGS, floodPubackMs } from './agent-bench/flood.js'
 import { collectdCommand, nodeRedCommand } from './agent-bench/peers.js'
 import { agentCommand, type Footprint, measure, runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
 import { installAgent } from './agent-package/install.js'
@@ -20,10 +21,10 @@ interface Row {
   readonly reach: string
 }
 
-const PARTS = ['buffer', 'drain', 'footprint']
+const PARTS = ['buffer', 'drain', 'flood', 'footprint']
 
 const { seconds, drain, only, nodeRed, json } = new Command('bench:agent')
-  .description('Measures what the agent costs: disk, memory, processor, start, drain.')
+  .description('Measures what the agent costs: disk, memory, processor, start, drain, and live devices while many drain.')
   .option('--seconds <n>', 'how long memory and processor are measured, each', wholeNumber(86_400), 60)
   .option('--drain <n>', 'readings that are drained, a multiple of 500', wholeNumber(1_000_000_000), 1_000_000)
   .option('--only <parts>', `some of ${PARTS.join(',')}`, someOf(PARTS), PARTS)
@@ -43,9 +44,9 @@ function folder(name: string): string {
   return path
 }
 
-function buffer(job: BufferJob, readings: number, path = join(folder(job), 'buffer.sqlite')): BufferFigures {
+function buffer(job: BufferJob, readings: number, path = join(folder(job), 'buffer.sqlite'), device = 'bench'): BufferFigures {
   const child = fileURLToPath(new URL('./agent-bench/child.js', import.meta.url))
-  return JSON.parse(execFileSync(process.execPath, [child, job, path, String(readings)], { encoding: 'utf8' }))
+  return JSON.parse(execFileSync(process.execPath, [child, job, path, String(readings), device], { encoding: 'utf8' }))
 }
 
 function benchBuffer(): void {
@@ -79,6 +80,14 @@ async function benchDrain(cli: string): Promise<void> {
   }
 }
 
+async function benchFlood(cli: string): Promise<void> {
+  for (const maxRate of ['none', '50000/s', '15000/s']) {
+    const at = folder(`flood-${maxRate.replace('/', '-')}`)
+    const p99Ms = await floodPubackMs(cli, at, maxRate, (device, readings, path) => buffer('fill', readings, path, device))
+    row(`PUBACK p99 of live devices, ${FLOOD_AGENTS} agents drain ${FLOOD_READINGS} each, max_rate ${maxRate}`, p99Ms, 'ms', '')
+  }
+}
+
 async function benchFootprint(cli: string): Promise<void> {
   const at = folder('footprint')
   const port = await freePort()
@@ -107,15 +116,16 @@ async function benchFootprint(cli: string): Promise<void> {
 
 try {
   if (only.includes('buffer')) benchBuffer()
-  if (only.includes('drain') || only.includes('footprint')) {
+  if (only.some(part => part !== 'buffer')) {
     const { cli } = await installAgent(folder('package')) // what a device runs
     if (only.includes('drain')) await benchDrain(cli)
+    if (only.includes('flood')) await benchFlood(cli)
     if (only.includes('footprint')) await benchFootprint(cli)
   }
   if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
   else
     for (const { what, value, unit, reach } of rows)
-      process.stdout.write(`${what.padEnd(66)}${format(value).padStart(10)} ${unit.padEnd(11)}${reach}\n`)
+      process.stdout.write(`${what.padEnd(84)}${format(value).padStart(10)} ${unit.padEnd(11)}${reach}\n`)
 } finally {
   rmSync(root, { recursive: true, force: true })
 }

@@ -18,8 +18,13 @@ export interface Footprint {
 const LOOK_MS = 50
 
 /** Starts a gateway in a folder and returns its MQTT address, its processor time so far, and what ends it. */
-export async function startGateway(folder: string): Promise<{ url: string; cpuS: () => number; stop: () => Promise<void> }> {
-  const args = ['start', '--data-dir', join(folder, 'data'), '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0']
+export async function startGateway(
+  folder: string,
+  config: object = {}
+): Promise<{ url: string; cpuS: () => number; stop: () => Promise<void> }> {
+  const file = join(folder, 'gateway.yaml')
+  writeFileSync(file, JSON.stringify(config)) // JSON is YAML
+  const args = ['start', '--config', file, '--data-dir', join(folder, 'data'), '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0']
   const gateway = new Child('gateway', args, join(folder, 'gateway.log'))
   const { mqtt } = await serving(gateway)
   return { url: `mqtt://${mqtt}`, cpuS: () => usageOf([gateway.pid!]).cpuS, stop: () => gateway.endWell() }
