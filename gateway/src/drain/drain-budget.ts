@@ -90,13 +90,14 @@ export class DrainBudget {
   }
 
   get stats(): DrainStats {
-    const told = [...this.devices.values()].flatMap(device => device.told ?? [])
-    return {
-      devices: this.devices.size,
-      granted: told.length,
-      grantedPerSecond: told.reduce((sum, perSecond) => sum + perSecond, 0),
-      budgetPerSecond: this.budgetPerSecond
+    let granted = 0
+    let grantedPerSecond = 0
+    for (const { told } of this.devices.values()) {
+      if (told === null) continue
+      granted++
+      grantedPerSecond += told
     }
+    return { devices: this.devices.size, granted, grantedPerSecond, budgetPerSecond: this.budgetPerSecond }
   }
 
   /**
