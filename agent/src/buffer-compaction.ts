@@ -20,7 +20,7 @@ export class BufferCompaction {
       const rows = segmentBehind(this.store, epochs, Math.max(this.compactedThrough, after))
       if (rows.length >= COMPACT_CHUNKS_MIN) return rows
       const last = rows.at(-1)
-      if (last === undefined || this.store.chunksBehind(last.lastPosition, 1).length === 0) return null // more may come to these
+      if (last === undefined || !this.store.hasChunkBehind(last.lastPosition)) return null // more may come to these
       this.compactedThrough = last.lastPosition
     }
   }

@@ -10,6 +10,7 @@ import type { BufferState } from './buffer-schema.js'
 import type { BufferStore, ReadResult } from './buffer-store.js'
 import { ClockRanges } from './clock-ranges.js'
 import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from './core/epochs.js'
+import { publishedAhead } from './core/publish-ahead.js'
 import { MemoryTail, type TailReading } from './memory-tail.js'
 import type { DueTombstones } from './tombstone-store.js'
 
@@ -54,6 +55,8 @@ export class BufferLedger {
   private currentClocks: ClockRanges
   private clocksAreWritten = true
   private undeclared: readonly ShedPositions[] = []
+  /** Nothing behind it was published: exact for what this run does, as the file had it for earlier runs. */
+  publishedThrough: number
   /** The next position as the file has it. */
   private storedNext: number
 
@@ -67,6 +70,7 @@ export class BufferLedger {
     this.currentEpochs = store.readEpochs()
     this.currentClocks = new ClockRanges(store.readClocks())
     this.storedNext = this.current.nextPosition
+    this.publishedThrough = this.current.publishedPosition
   }
 
   get state(): BufferState {
@@ -96,6 +100,17 @@ export class BufferLedger {
     const { nextPosition, reservedPosition } = this.current
     const through = this.reserveReadings > 0 ? Math.min(nextPosition - 1, reservedPosition) : this.storedNext - 1
     return this.epochsAreWritten ? through : Math.min(through, this.currentEpochs[this.currentEpochs.length - 1].base)
+  }
+
+  /** Makes it durable that what lies up to `position` may have been published. */
+  willPublish(position: number): void {
+    const { nextPosition, publishedPosition, reservedPosition } = this.current
+    if (position > publishedPosition) {
+      const isStrict = this.reserveReadings === 0
+      const ahead = isStrict ? publishedAhead(position, nextPosition) : Math.max(position, reservedPosition)
+      this.commit({ flush: isStrict, change: { publishedPosition: ahead } })
+    }
+    this.publishedThrough = Math.max(this.publishedThrough, position)
   }
 
   /** Changes what is true, without a commit. */

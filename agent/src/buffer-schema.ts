@@ -171,6 +171,8 @@ export interface BufferStatements {
   readonly insertChunk: Statement<[ChunkRow]>
   readonly chunkAt: Statement<[number], ChunkRow>
   readonly chunkBehind: Statement<[number], ChunkRow>
+  readonly chunksBehind: Statement<[number], ChunkRow>
+  readonly hasChunkBehind: Statement<[number]>
   readonly readingsBehind: Statement<[number], number>
   readonly bytesUpTo: Statement<[number, number, number], number>
   readonly deleteUpTo: Statement<[number, number]>
@@ -195,6 +197,10 @@ export function prepareStatements(database: Database): BufferStatements {
     chunkBehind: database.prepare<[number], ChunkRow>(
       `SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position > ? ORDER BY first_position LIMIT 1`
     ),
+    chunksBehind: database.prepare<[number], ChunkRow>(
+      `SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position > ? ORDER BY first_position`
+    ),
+    hasChunkBehind: database.prepare<[number]>('SELECT 1 FROM chunks WHERE first_position > ? LIMIT 1'),
     readingsBehind: database.prepare<[number], number>('SELECT coalesce(sum(readings), 0) FROM chunks WHERE first_position > ?').pluck(),
     bytesUpTo: database
       .prepare<[number, number, number], number>(

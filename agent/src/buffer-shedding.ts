@@ -55,7 +55,7 @@ export class BufferShedding {
   private drop(epochs: readonly EpochRange[], after: number, reason: string, isToDrop: (row: ChunkRow) => boolean): Freed {
     let [readings, bytes] = [0, 0]
     for (;;) {
-      const [row] = this.store.chunksBehind(after, 1)
+      const [row] = this.store.chunksBehind(after)
       if (row === undefined || !isToDrop(row)) return { readings, bytes }
       bytes += this.store.deleteChunk(row)
       readings += row.readings
@@ -113,7 +113,7 @@ export class BufferShedding {
 export function segmentBehind(store: BufferStore, epochs: readonly EpochRange[], after: number): ChunkRow[] {
   const rows: ChunkRow[] = []
   let readings = 0
-  for (const row of store.chunksBehind(after, THIN_SEGMENT_READINGS)) {
+  for (const row of store.chunksBehind(after)) {
     const [first] = rows
     if (first !== undefined && (readings + row.readings > THIN_SEGMENT_READINGS || row.profile !== first.profile)) break
     if (first !== undefined && epochIndexAt(epochs, row.lastPosition) !== epochIndexAt(epochs, first.firstPosition)) break

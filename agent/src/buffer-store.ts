@@ -12,7 +12,6 @@ import { BufferMark } from './buffer-mark.js'
 import {
   type BufferState,
   type BufferStatements,
-  CHUNK_COLUMNS,
   type ChunkRow,
   chunkCrc,
   prepareStatements,
@@ -118,11 +117,13 @@ export class BufferStore {
     return this.sql.readingsBehind.get(position)!
   }
 
-  /** Chunks that begin behind a position, as they are needed. Not to be changed meanwhile. */
-  chunksBehind(position: number, chunksMax: number): ChunkRow[] {
-    return this.database
-      .prepare<[number, number], ChunkRow>(`SELECT ${CHUNK_COLUMNS} FROM chunks WHERE first_position > ? ORDER BY first_position LIMIT ?`)
-      .all(position, chunksMax)
+  hasChunkBehind(position: number): boolean {
+    return this.sql.hasChunkBehind.get(position) !== undefined
+  }
+
+  /** Chunks that begin behind a position, read one by one as they are asked for. Nothing is to be written until that is over. */
+  chunksBehind(position: number): IterableIterator<ChunkRow> {
+    return this.sql.chunksBehind.iterate(position)
   }
 
   /**

@@ -13,9 +13,18 @@ export const gatewaySchema = z
     url: mqttUrl.optional(),
     urls: z.array(mqttUrl).min(1).max(GATEWAY_URLS_MAX).optional(),
     http: httpUrl.optional(),
+    http_token_file: z.string().min(1).optional(),
     http_after: duration(0).default(30_000)
   })
   .refine(gateway => (gateway.url === undefined) !== (gateway.urls === undefined), 'name a url, or a list of urls, and not both')
+  .refine(gateway => gateway.http_token_file === undefined || gateway.http !== undefined, 'http_token_file is for http: name that, too')
+  .refine(gateway => gateway.http_token_file === undefined || !hasUser(gateway.http), 'http has a user or http_token_file, and not both')
+
+function hasUser(url: string | undefined): boolean {
+  if (url === undefined || !URL.canParse(url)) return false
+  const { username, password } = new URL(url)
+  return username !== '' || password !== ''
+}
 
 const backoff = z
   .strictObject({ min: duration(1).default(500), max: duration(1).default(300_000) })

@@ -18,6 +18,8 @@ export interface GatewayConfig {
   readonly mqttUrls: readonly string[]
   /** Where batches are posted when MQTT does not get through; null: nowhere. */
   readonly httpUrl: string | null
+  /** What the gateway wants there; null: user and password of the URL, if it has them. */
+  readonly httpToken: string | null
   readonly httpAfterMs: number
 }
 
@@ -71,6 +73,7 @@ export async function readConfig(path: string): Promise<Config> {
     gateway: {
       mqttUrls: file.gateway.urls ?? [file.gateway.url!],
       httpUrl: file.gateway.http ?? null,
+      httpToken: file.gateway.http_token_file === undefined ? null : await readToken(resolve(folder, file.gateway.http_token_file)),
       httpAfterMs: file.gateway.http_after
     },
     profile,
@@ -133,6 +136,17 @@ async function readProfile(path: string): Promise<Profile> {
   const parsed = profileSchema.safeParse(input)
   if (!parsed.success) throw new ConfigError(`${path}: ${describeProblems(parsed.error, profileSchema, input)}`)
   return parsed.data
+}
+
+/** The gateway's token is one line of ASCII without spaces; nothing of it is ever said. */
+async function readToken(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch(error => {
+    throw new ConfigError(`gateway.http_token_file: cannot read ${path} (${error.code}): copy the gateway's http.token_file there`)
+  })
+  const token = text.trim()
+  if (!/^[\x21-\x7e]+$/.test(token))
+    throw new ConfigError(`gateway.http_token_file: ${path} holds no token: one line of ASCII without spaces`)
+  return token
 }
 
 async function readYaml(path: string, what: string): Promise<unknown> {

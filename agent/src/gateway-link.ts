@@ -164,8 +164,8 @@ export class GatewayLink {
   private async openHttp(url: string): Promise<void> {
     const { HttpConnection } = await import('./http-connection.js')
     if (this.isLive || this.isLeaving) return
-    const { connection, log } = this.options
-    this.http = new HttpConnection(url, connection.deviceId, {
+    const { connection, gateway, log } = this.options
+    this.http = new HttpConnection(url, connection.deviceId, gateway.httpToken, {
       closed: (reason, mayBeRefusal, retryAfterMs) => this.httpClosed(reason, mayBeRefusal, retryAfterMs)
     })
     this.wasGivenUp = false

@@ -21,10 +21,12 @@ export class HttpConnection {
   constructor(
     private readonly url: string,
     deviceId: string,
+    token: string | null,
     private readonly events: HttpConnectionEvents
   ) {
     this.pool = new Pool(new URL(url).origin, { connections: POSTS_MAX, headersTimeout: POST_MS_MAX, bodyTimeout: POST_MS_MAX })
-    this.headers = { 'content-type': 'application/msgpack', 'x-tidemark-device': deviceId, ...basicAuthentication(url) }
+    const authentication = token === null ? basicAuthentication(url) : { authorization: `Bearer ${token}` }
+    this.headers = { 'content-type': 'application/msgpack', 'x-tidemark-device': deviceId, ...authentication }
   }
 
   /** Sends a batch; `acked` is called when the gateway says that it is durable, and never where the connection fails before. */
@@ -52,7 +54,7 @@ export class HttpConnection {
     const isBusy = statusCode === 429 || statusCode >= 500
     const isLocked = statusCode === 401 || statusCode === 403 || statusCode === 404
     return {
-      reason: `${withoutSecrets(this.url)} answers ${statusCode}${isLocked ? ': check gateway.http and its user' : ''}`,
+      reason: `${withoutSecrets(this.url)} answers ${statusCode}${isLocked ? ': check gateway.http and gateway.http_token_file' : ''}`,
       mayBeRefusal: !isBusy && !isLocked,
       retryAfterMs: retryAfterMs(headers['retry-after'])
     }

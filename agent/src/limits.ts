@@ -21,6 +21,12 @@ export const IN_FLIGHT_MAX = 1000
 /** How far the durable mark of what may have been published runs ahead, in readings: one commit for so many live readings. */
 export const PUBLISH_AHEAD_READINGS = 500
 
+/** The same among readings that are in the buffer already: what is in flight of a backlog by the defaults. */
+export const BACKLOG_AHEAD_READINGS = 4000
+
+/** How long what is acked may wait to be deleted together with more, in ms: so much of a backlog goes out again after a crash. */
+export const DELETE_WITHIN_MS = 100
+
 /** Connections lost in a row with the same oldest batch unacked, after which that batch is sent alone. */
 export const LOSSES_UNTIL_SUSPECT = 2
 

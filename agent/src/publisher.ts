@@ -2,7 +2,7 @@
  * Publishes what the buffer holds and deletes what the gateway has acked: the shell around core/delivery.ts, which decides. It has
  * the link, the timers and the log, and tries again where the disk refuses. It does not sample.
  */
-import { type Ack, parseRate } from '@tidemark/protocol'
+import { type Ack, GRANTED_BATCH_READINGS_MIN, parseRate } from '@tidemark/protocol'
 import type { Logger } from 'pino'
 import { BatchBuilder } from './batch-builder.js'
 import { BufferWriteError } from './buffer-error.js'
@@ -39,6 +39,7 @@ export class Publisher {
   private readonly rate = new RateLimit()
   private readonly link: GatewayLink
   private turn: NodeJS.Immediate | undefined
+  private lateTurn: NodeJS.Timeout | undefined
   private wakeTimer: NodeJS.Timeout | undefined
   private retry: NodeJS.Timeout | undefined
   private stallCheck: NodeJS.Timeout | undefined
@@ -63,6 +64,9 @@ export class Publisher {
         publish: (payload, acked) => this.publish(payload, acked),
         turnSoon: () => {
           this.turn ??= setImmediate(() => this.finishTurn())
+        },
+        turnWithin: delayMs => {
+          this.lateTurn ??= setTimeout(() => this.finishTurn(), delayMs)
         },
         wakeIn: delayMs => this.wakeIn(delayMs),
         note: note => this.note(note)
@@ -97,7 +101,7 @@ export class Publisher {
 
   /** Sets or lifts (null) one of the rates that hold together. */
   setRate(name: 'configured' | 'granted', rate: Config['publish']['maxRate']): void {
-    this.rate.set(name, rate, monotonicMs())
+    this.rate.set(name, rate, monotonicMs(), name === 'granted' ? GRANTED_BATCH_READINGS_MIN : 1)
   }
 
   /** Resolves once everything in the buffer is acked, and then the mark that says where the stream ends. */
@@ -139,7 +143,9 @@ export class Publisher {
 
   private finishTurn(): void {
     clearImmediate(this.turn)
+    clearTimeout(this.lateTurn)
     this.turn = undefined
+    this.lateTurn = undefined
     this.attempt(() => this.delivery.finishTurn())
     if (this.delivery.sent === 0) this.drained?.()
   }

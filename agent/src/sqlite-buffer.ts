@@ -25,7 +25,6 @@ import { withNewEpoch } from './core/epochs.js'
 import type { Span } from './core/in-flight.js'
 import { recover } from './core/recovery.js'
 import { DiskAttempts } from './disk-attempts.js'
-import { PUBLISH_AHEAD_READINGS } from './limits.js'
 import { placed, type Sampled, stateAfter } from './sampled.js'
 import type { CarriedTombstone, DueTombstones } from './tombstone-store.js'
 
@@ -196,10 +195,7 @@ export class SqliteBuffer implements DeliveryBuffer {
 
   /** Makes it durable that what lies up to `position` may have been published. `taken`: the last reading of the batch. */
   willPublish(position: number, taken = position): void {
-    if (position > this.state.publishedPosition) {
-      const ahead = this.isStrict ? position + PUBLISH_AHEAD_READINGS : Math.max(position, this.state.reservedPosition)
-      this.ledger.commit({ flush: this.isStrict, change: { publishedPosition: ahead } })
-    }
+    this.ledger.willPublish(position)
     this.takenPosition = Math.max(this.takenPosition, taken)
   }
 
@@ -279,9 +275,9 @@ export class SqliteBuffer implements DeliveryBuffer {
     const old = this.ledger.epochs[this.ledger.epochs.length - 1]
     if (old.epoch !== epoch) return false
     this.flush()
-    const { nextPosition, publishedPosition, settledPosition } = this.state
+    const { nextPosition, settledPosition } = this.state
     const last = nextPosition - 1
-    const cut = Math.min(last, Math.max(publishedPosition, settledPosition, old.base))
+    const cut = Math.min(last, Math.max(this.ledger.publishedThrough, settledPosition, old.base))
     const newest = this.newEpoch()
     const epochs = withNewEpoch(this.ledger.epochs, nextPosition, cut, newest)
     const work = () => {

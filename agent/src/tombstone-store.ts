@@ -1,7 +1,7 @@
 import { TOMBSTONES_PER_BATCH_MAX, type Tombstone } from '@tidemark/protocol'
 import { TOMBSTONE_COLUMNS, type TombstoneRow } from './buffer-schema.js'
 import type { SeqRange } from './core/epochs.js'
-import type { Database } from './sqlite.js'
+import type { Database, Statement } from './sqlite.js'
 
 /**
  * The tombstones that the gateway has not acked yet, in the buffer's file. Its writing methods run inside the buffer's commits.
@@ -22,22 +22,26 @@ export interface DueTombstones {
 }
 
 export class TombstoneStore {
-  constructor(private readonly database: Database) {}
+  private readonly selectUpTo: Statement<[number, number, number], TombstoneRow>
+  private readonly selectEpoch: Statement<[], number>
+
+  constructor(private readonly database: Database) {
+    this.selectUpTo = database.prepare(
+      `SELECT ${TOMBSTONE_COLUMNS} FROM tombstones WHERE epoch = ? AND first_seq <= ? ORDER BY first_seq LIMIT ?`
+    )
+    this.selectEpoch = database.prepare<[], number>('SELECT epoch FROM tombstones ORDER BY id LIMIT 1').pluck()
+  }
 
   /** Those of an epoch that begin at or before `lastSeq`, as many as a batch carries, and the first seq of the one behind them. */
   upTo(epoch: number, lastSeq: number): DueTombstones {
-    const rows = this.database
-      .prepare<[number, number, number], TombstoneRow>(
-        `SELECT ${TOMBSTONE_COLUMNS} FROM tombstones WHERE epoch = ? AND first_seq <= ? ORDER BY first_seq LIMIT ?`
-      )
-      .all(epoch, lastSeq, TOMBSTONES_PER_BATCH_MAX + 1)
+    const rows = this.selectUpTo.all(epoch, lastSeq, TOMBSTONES_PER_BATCH_MAX + 1)
     const nextSeq = rows.length > TOMBSTONES_PER_BATCH_MAX ? rows[TOMBSTONES_PER_BATCH_MAX].firstSeq : null
     return { carried: rows.slice(0, TOMBSTONES_PER_BATCH_MAX), nextSeq }
   }
 
   /** The epoch of some tombstone; null where there is none. */
   someEpoch(): number | null {
-    return this.database.prepare<[], number>('SELECT epoch FROM tombstones ORDER BY id LIMIT 1').pluck().get() ?? null
+    return this.selectEpoch.get() ?? null
   }
 
   insert(range: SeqRange, reason: string, keepEvery = 0): void {

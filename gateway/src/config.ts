@@ -5,6 +5,7 @@ import { BUILT_IN_PROFILES, DURATION_PATTERN, durationMs, type Profile, profileS
 import { closest, distance } from 'fastest-levenshtein'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { type DrainConfig, drainConfig, drainSchema } from './drain/config.js'
 import type { FrontConfig } from './front/fronts.js'
 import { HttpTokenError, readHttpToken, TOKEN_VARIABLE } from './http/http-token.js'
 import { compactionSchema, type MaintenanceConfig, maintenanceConfig, retentionSchema } from './maintenance/config.js'
@@ -29,6 +30,8 @@ export interface Config {
   /** The file that it is from; null: from none. */
   readonly httpTokenFile: string | null
   readonly front: FrontConfig
+  /** null: no device is granted a drain. */
+  readonly drain: DrainConfig | null
   readonly settings: Settings
   /** Repairs of features are ordered at most this often. */
   readonly repairIntervalMs: number
@@ -66,6 +69,7 @@ const schema = z.strictObject({
   mqtt: z.strictObject({ listen: address.prefault('127.0.0.1:1883'), relays: z.array(relay).default([]) }).prefault({}),
   http: z.strictObject({ listen: address.prefault('127.0.0.1:8080'), token_file: z.string().min(1).optional() }).prefault({}),
   front: front.prefault({}),
+  drain: drainSchema.prefault({}),
   flush: flush.prefault({}),
   compaction: compactionSchema.prefault({}),
   retention: retentionSchema.prefault({}),
@@ -109,6 +113,7 @@ export function loadConfig(path: string | undefined, overrides: Overrides): Conf
       lightSessions: data.front.light_sessions,
       relays: data.mqtt.relays
     },
+    drain: drainConfig(data.drain),
     profiles: [...BUILT_IN_PROFILES, ...data.profiles.map(file => readProfile(resolve(base, file)))],
     maintenance: maintenanceConfig(data.compaction, data.retention),
     logLevel: data.log_level,
@@ -170,7 +175,7 @@ function readYaml(path: string): unknown {
   }
 }
 
-const KNOWN_KEYS = [schema, flush, front, compactionSchema, retentionSchema]
+const KNOWN_KEYS = [schema, flush, front, drainSchema, compactionSchema, retentionSchema]
   .flatMap(({ shape }) => Object.keys(shape))
   .concat('listen', 'relays', 'token_file')
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { type Config, ConfigError } from './config.js'
 import { lockDataDir } from './data-lock.js'
+import { Lateness } from './drain/lateness.js'
 import { createFronts } from './front/fronts.js'
 import { HttpAdmissions } from './front/http-admission.js'
 import { Presence } from './front/presence.js'
@@ -49,14 +50,16 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   const presence = new Presence()
   let isServing = false
   let isStopping = false
+  let isLate = () => false // until there are fronts
   const trigger = new RepairTrigger(config.repairIntervalMs)
   const pipeline = await PipelineClient.open(
-    { dataDir: config.dataDir, lastEntry: log.lastEntry },
+    { dataDir: config.dataDir, lastEntry: log.lastEntry, drain: config.drain },
     {
       onFailure: fail,
       onTruncate: throughEntry => log.truncate(throughEntry),
       onStats: client => {
         if (!isStopping) regulate(log, client)
+        if (isLate()) client.noteLate()
         const { repairMarks: marks, repairing } = client.stats!
         // Refused by a full disk, it is ordered again when its time has come.
         if (isServing && !isStopping && trigger.isDue({ marks, repairing })) appendControl(log, { control: 'repair' }).catch(() => {})
@@ -67,6 +70,9 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
       },
       onNotices: notices => {
         for (const { deviceId, epoch } of notices) presence.tell(deviceId, { epoch_spent: epoch })
+      },
+      onGrants: grants => {
+        for (const { deviceId, readingsPerSecond } of grants) presence.grant(deviceId, readingsPerSecond)
       },
       onConfigs: configs => {
         for (const { deviceId, message } of configs) presence.setConfig(deviceId, message)
@@ -80,6 +86,8 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
 
   const maintenance = new MaintenanceClient({ dataDir: config.dataDir, config: config.maintenance }, logger)
   const fronts = await createFronts(config.front, log, presence, logger)
+  const lateness = new Lateness()
+  isLate = () => log.isFull || lateness.judge(fronts.stats().pubacks)
   isServing = true
   const admissions = new HttpAdmissions(log)
   const metrics = createMetrics({ fronts, admissions, log, pipeline, maintenance })

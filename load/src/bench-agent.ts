@@ -7,10 +7,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import type { BufferFigures, BufferJob } from './agent-bench/buffer-bench.js'
+import { FLOOD_AGENTS, FLOOD_READINGS, floodPubackMs } from './agent-bench/flood.js'
 import { collectdCommand, nodeRedCommand } from './agent-bench/peers.js'
 import { agentCommand, type Footprint, measure, runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
 import { installAgent } from './agent-package/install.js'
-import { wholeNumber } from './proof-command.js'
+import { someOf, wholeNumber } from './proof-command.js'
 import { freePort } from './run/gateway-process.js'
 
 interface Row {
@@ -20,15 +21,18 @@ interface Row {
   readonly reach: string
 }
 
-const { seconds, drain, nodeRed, json } = new Command('bench:agent')
-  .description('Measures what the agent costs: disk, memory, processor, start, drain.')
+const PARTS = ['buffer', 'drain', 'flood', 'footprint']
+
+const { seconds, drain, only, nodeRed, json } = new Command('bench:agent')
+  .description('Measures what the agent costs: disk, memory, processor, start, drain, and live devices while many drain.')
   .option('--seconds <n>', 'how long memory and processor are measured, each', wholeNumber(86_400), 60)
   .option('--drain <n>', 'readings that are drained, a multiple of 500', wholeNumber(1_000_000_000), 1_000_000)
+  .option('--only <parts>', `some of ${PARTS.join(',')}`, someOf(PARTS), PARTS)
   .option('--node-red <folder>', 'where `npm i --prefix FOLDER node-red` was done')
   .option('--json', 'print JSON')
   .addHelpText('after', '\nExample:\n  $ npm run bench:agent -- --seconds 600 --node-red /opt/node-red')
   .parse()
-  .opts<{ seconds: number; drain: number; nodeRed?: string; json?: true }>()
+  .opts<{ seconds: number; drain: number; only: string[]; nodeRed?: string; json?: true }>()
 
 const root = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
 const rows: Row[] = []
@@ -40,9 +44,9 @@ function folder(name: string): string {
   return path
 }
 
-function buffer(job: BufferJob, readings: number, path = join(folder(job), 'buffer.sqlite')): BufferFigures {
+function buffer(job: BufferJob, readings: number, path = join(folder(job), 'buffer.sqlite'), device = 'bench'): BufferFigures {
   const child = fileURLToPath(new URL('./agent-bench/child.js', import.meta.url))
-  return JSON.parse(execFileSync(process.execPath, [child, job, path, String(readings)], { encoding: 'utf8' }))
+  return JSON.parse(execFileSync(process.execPath, [child, job, path, String(readings), device], { encoding: 'utf8' }))
 }
 
 function benchBuffer(): void {
@@ -64,16 +68,23 @@ async function benchDrain(cli: string): Promise<void> {
   try {
     buffer('fill', drain, join(at, 'buffer.sqlite'))
     const config = writeAgentConfig(at, gateway.url, { source: { type: 'simulated', readings: 1 } })
-    row(
-      `drain of ${drain} buffered readings, start and goodbye included`,
-      drain / (await runAgentOnce(cli, config)),
-      'readings/s',
-      '>= 100000'
-    )
-    const start = folder('start')
-    row('cold start, one reading, PUBACK, end mark, goodbye', await runAgentOnce(cli, writeAgentConfig(start, gateway.url, {})), 's', '< 1')
+    const gatewayBeforeS = gateway.cpuS()
+    const { seconds, cpuS } = await runAgentOnce(cli, config)
+    row(`drain of ${drain} buffered readings, start and goodbye included`, drain / seconds, 'readings/s', '>= 100000')
+    row("the same: the agent's processor time a million", (cpuS / drain) * 1e6, 's', '')
+    row("the same: the gateway's", ((gateway.cpuS() - gatewayBeforeS) / drain) * 1e6, 's', '')
+    const start = await runAgentOnce(cli, writeAgentConfig(folder('start'), gateway.url, {}))
+    row('cold start, one reading, PUBACK, end mark, goodbye', start.seconds, 's', '< 1')
   } finally {
     await gateway.stop()
+  }
+}
+
+async function benchFlood(cli: string): Promise<void> {
+  for (const maxRate of ['none', '50000/s', '15000/s']) {
+    const at = folder(`flood-${maxRate.replace('/', '-')}`)
+    const p99Ms = await floodPubackMs(cli, at, maxRate, (device, readings, path) => buffer('fill', readings, path, device))
+    row(`PUBACK p99 of live devices, ${FLOOD_AGENTS} agents drain ${FLOOD_READINGS} each, max_rate ${maxRate}`, p99Ms, 'ms', '')
   }
 }
 
@@ -104,15 +115,17 @@ async function benchFootprint(cli: string): Promise<void> {
 }
 
 try {
-  benchBuffer()
-  // what a device runs
-  const { cli } = await installAgent(folder('package'))
-  await benchDrain(cli)
-  await benchFootprint(cli)
+  if (only.includes('buffer')) benchBuffer()
+  if (only.some(part => part !== 'buffer')) {
+    const { cli } = await installAgent(folder('package')) // what a device runs
+    if (only.includes('drain')) await benchDrain(cli)
+    if (only.includes('flood')) await benchFlood(cli)
+    if (only.includes('footprint')) await benchFootprint(cli)
+  }
   if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
   else
     for (const { what, value, unit, reach } of rows)
-      process.stdout.write(`${what.padEnd(66)}${format(value).padStart(10)} ${unit.padEnd(11)}${reach}\n`)
+      process.stdout.write(`${what.padEnd(84)}${format(value).padStart(10)} ${unit.padEnd(11)}${reach}\n`)
 } finally {
   rmSync(root, { recursive: true, force: true })
 }

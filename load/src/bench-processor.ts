@@ -14,6 +14,7 @@ import { measureRecoveries, type Recovery } from './processor-bench/recovery.js'
 import { measureSnapshot, type SnapshotCost } from './processor-bench/snapshot.js'
 import { measureSpeed, type Speed } from './processor-bench/speed.js'
 import { fillState, type StateSize, writeTraffic } from './processor-bench/state.js'
+import { someOf } from './proof-command.js'
 
 /** What DESIGN asks for. */
 const TARGETS = { singles: 800_000, batches: 2_000_000, stateMegabytes: 1000, recoveryMs: 20_000, pauseMs: 200 }
@@ -40,7 +41,7 @@ const PARTS = ['speed', 'state', 'recovery']
 export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {
   const program = new Command('bench-processor')
     .description("Prints the processor's rate, the size of its state and snapshots, and how long recovery takes.")
-    .option('--only <parts>', `some of ${PARTS.join(',')}`, list(PARTS), PARTS)
+    .option('--only <parts>', `some of ${PARTS.join(',')}`, someOf(PARTS), PARTS)
     .option('--devices <counts>', 'fleets whose state is measured; the last one recovers', counts, [1000, 10_000, 100_000])
     .option('--rounds <n>', 'rounds of which the median is taken', whole, 5)
     .option('--minutes <n>', 'minutes of log that recovery replays', whole, 5)
@@ -121,14 +122,6 @@ async function measureAll({ only, devices, rounds, minutes }: Options, folder: s
 
 function thousands(value: number): string {
   return Math.round(value).toLocaleString('en')
-}
-
-function list(known: readonly string[]): (text: string) => string[] {
-  return text => {
-    const parts = text.split(',')
-    if (parts.every(part => known.includes(part))) return parts
-    throw new InvalidArgumentError(`give some of ${known.join(', ')}, with commas`)
-  }
 }
 
 function counts(text: string): number[] {

@@ -14,6 +14,15 @@ export function wholeNumber(max: number): (text: string) => number {
   }
 }
 
+/** Reads some of the names, with commas. */
+export function someOf(known: readonly string[]): (text: string) => string[] {
+  return text => {
+    const names = text.split(',')
+    if (names.every(name => known.includes(name))) return names
+    throw new InvalidArgumentError(`give some of ${known.join(', ')}, with commas`)
+  }
+}
+
 /** Reads a duration, in ms. */
 export function duration(text: string): number {
   try {

@@ -31,7 +31,7 @@ describe('a configuration', () => {
     const path = await write(MINIMAL)
     expect(await readConfig(path)).toEqual({
       deviceId: 'pi-1',
-      gateway: { mqttUrls: ['mqtt://127.0.0.1:1883'], httpUrl: null, httpAfterMs: 30_000 },
+      gateway: { mqttUrls: ['mqtt://127.0.0.1:1883'], httpUrl: null, httpToken: null, httpAfterMs: 30_000 },
       profile: expect.objectContaining({ name: 'host' }),
       bufferPath: join(path, '../pi-1.sqlite'),
       replay: null,
@@ -73,7 +73,23 @@ describe('a configuration', () => {
     })
   })
 
+  test('takes the token for HTTP from a file beside it, whose text is said nowhere', async () => {
+    const path = await write({ ...MINIMAL, gateway: { url: 'mqtt://h', http: 'http://h:8080', http_token_file: 'token' } })
+    const token = join(path, '..', 'token')
+    await expect(readConfig(path)).rejects.toThrow(/http_token_file: cannot read .*token \(ENOENT\)/)
+    for (const none of ['', 'two words, a secret\n']) {
+      await writeFile(token, none)
+      const error = await readConfig(path).catch((refusal: Error) => refusal)
+      expect(error).toMatchObject({ message: expect.stringMatching(/token holds no token: one line/) })
+      expect((error as Error).message).not.toContain('secret')
+    }
+    await writeFile(token, '0123456789abcdef\n')
+    expect((await readConfig(path)).gateway).toMatchObject({ httpUrl: 'http://h:8080', httpToken: '0123456789abcdef' })
+  })
+
   test.each([
+    ['a token for no HTTP', { gateway: { url: 'mqtt://h', http_token_file: 't' } }, /gateway: http_token_file is for http/],
+    ['a token and a user', { gateway: { url: 'mqtt://h', http: 'http://u:p@h', http_token_file: 't' } }, /gateway: .*not both/],
     ['a misspelt key', { devcie_id: 'x' }, /there is no key devcie_id; did you mean "device_id"\?/],
     [
       'a misspelt key within',

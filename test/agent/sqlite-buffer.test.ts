@@ -216,15 +216,34 @@ describe('epochs', () => {
     const buffer = openBuffer(path)
     append(buffer, `${'a'.repeat(2000)}xa`)
     const spent = buffer.epoch
-    buffer.willPublish(400) // the durable mark runs 500 readings ahead
+    buffer.willPublish(400)
     expect(buffer.replaceSpentEpoch(spent)).toBe(true)
     append(buffer, 'a')
-    expect(buffer.facts(900)).toMatchObject({ epoch: spent, base: 0, highestSampledSeq: 2002 })
-    expect(buffer.facts(901)).toMatchObject({ epoch: buffer.epoch, base: 900, highestSampledSeq: 1103, oldestHeldSeq: 1 })
-    expect(buffer.tombstonesFor(spent, 5000).carried).toMatchObject([{ firstSeq: 901, lastSeq: 2002, reason: 'epoch-spent' }])
-    expect(buffer.tombstonesFor(buffer.epoch, 5000).carried).toMatchObject([{ firstSeq: 1101, lastSeq: 1101, reason: 'unreadable' }])
+    expect(buffer.facts(400)).toMatchObject({ epoch: spent, base: 0, highestSampledSeq: 2002 })
+    expect(buffer.facts(401)).toMatchObject({ epoch: buffer.epoch, base: 400, highestSampledSeq: 1603, oldestHeldSeq: 1 })
+    expect(buffer.tombstonesFor(spent, 5000).carried).toMatchObject([{ firstSeq: 401, lastSeq: 2002, reason: 'epoch-spent' }])
+    expect(buffer.tombstonesFor(buffer.epoch, 5000).carried).toMatchObject([{ firstSeq: 1601, lastSeq: 1601, reason: 'unreadable' }])
     expect(buffer.replaceSpentEpoch(spent)).toBe(false)
     buffer.close()
+  })
+
+  test('behind a restart the file says what may have been published: more than was, but at most 500 of what is sampled later', async () => {
+    for (const [held, cut] of [
+      [6000, 4400],
+      [1000, 1000],
+      [600, 900]
+    ]) {
+      const path = join(await temporaryFolder(), 'b.sqlite')
+      const first = openBuffer(path)
+      for (let i = 0; i < held; i += 100) append(first, 'a'.repeat(100))
+      first.willPublish(400)
+      first.close()
+      const buffer = openBuffer(path)
+      for (let i = 0; i < 1000; i += 100) append(buffer, 'a'.repeat(100))
+      expect(buffer.replaceSpentEpoch(buffer.epoch)).toBe(true)
+      expect(buffer.facts(held + 1000).base).toBe(cut)
+      buffer.close()
+    }
   })
 })
 

@@ -134,6 +134,10 @@ describe('the rate', () => {
     limit.spend(20, 0)
     expect(limit.batchReadingsMax).toBe(10)
     expect(limit.waitMs(0)).toBe(1100)
+    limit.set('granted', { unit: 'readings', perSecond: 100 }, 0)
+    expect(limit.waitMs(0)).toBe(110) // still owed
+    limit.set('granted', { unit: 'readings', perSecond: 5 }, 0, 60)
+    expect(limit.batchReadingsMax).toBe(60)
     limit.set('granted', null, 0)
     expect(limit.waitMs(0)).toBe(0)
   })
@@ -152,7 +156,12 @@ describe('the rate', () => {
     broker.judge = () => 'ack'
     broker.release()
     await until(() => broker.batches.length === 2)
-    expect(broker.batches[1].batch.header.seqs.length).toBe(1)
+    expect(broker.batches[1].batch.header.seqs.length).toBe(50) // however low the rate: it is the next that waits
+    for (const statuses of [3, 4]) {
+      broker.tell('tm/1/pump-7/config', { revision: statuses })
+      await until(() => broker.statuses.length === statuses)
+    }
+    expect(broker.batches).toHaveLength(2)
     broker.tell('tm/1/pump-7/ack', { max_rate: null })
     await agent.done
     expect(broker.seqs).toEqual(range(1, 3000))

@@ -67,3 +67,21 @@ test.each([
 ])('whether only this machine reaches %s', (host, loopback) => {
   expect(isLoopback({ host, port: 1 })).toBe(loopback)
 })
+
+test('the drain budget is in readings a second, or there is none', () => {
+  const file = join(tempDir(), 'gateway.yaml')
+  const drain = (text: string) => {
+    writeFileSync(file, `drain: ${text}\n`)
+    return loadConfig(file, {}).drain
+  }
+  expect(drain('{}')).toEqual({ readingsPerSecond: 50_000, leastPerSecond: 1, backlogReadings: 600 })
+  expect(drain('{ max_rate: 200/s, least_rate: 5/s, backlog: 10 }')).toEqual({
+    readingsPerSecond: 200,
+    leastPerSecond: 5,
+    backlogReadings: 10
+  })
+  expect(drain('{ max_rate: none }')).toBeNull()
+  expect(() => drain('{ max_rate: 64KiB/s }')).toThrow('drain.max_rate: write readings a second, like 50000/s, or none')
+  expect(() => drain('{ least_rate: 0/s }')).toThrow('drain.least_rate')
+  expect(() => drain('{ max_rates: 1/s }')).toThrow('did you mean "max_rate"?')
+})

@@ -70,12 +70,12 @@ export const QUICK = { flush: { interval: '200ms', small_hour_wait: '0ms', snaps
 export async function startGateway(
   dataDir: string,
   config: object = QUICK,
-  options: RunOptions & { mqttPort?: number; httpHost?: string } = {}
+  options: RunOptions & { mqttPort?: number; httpPort?: number; httpHost?: string } = {}
 ): Promise<RunningGateway> {
   const file = join(dataDir, '..', `${dataDir.split('/').at(-1)}.yaml`)
   writeFileSync(file, JSON.stringify(config))
-  const { mqttPort = 0, httpHost = '127.0.0.1' } = options
-  const listen = ['--mqtt', `127.0.0.1:${mqttPort}`, '--http', `${httpHost}:0`]
+  const { mqttPort = 0, httpPort = 0, httpHost = '127.0.0.1' } = options
+  const listen = ['--mqtt', `127.0.0.1:${mqttPort}`, '--http', `${httpHost}:${httpPort}`]
   const args = ['start', '--config', file, '--data-dir', dataDir, ...listen]
   const running = run(CLI.gateway, args, options)
   const ready = await until(`the gateway to be ready; it said: ${running.stderr()}`, () => {

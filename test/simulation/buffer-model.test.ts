@@ -35,7 +35,7 @@ test('the model of the buffer agrees with SQLite, whatever is done to both', () 
 
 class Pair {
   real: SqliteBuffer
-  readonly model: SimulatedBuffer
+  model: SimulatedBuffer
   private readonly disk = newDisk(1)
   private epochs = 1
   private modelEpochs = 1
@@ -43,7 +43,7 @@ class Pair {
   constructor(private readonly path: string) {
     this.epochs = 0
     this.real = this.open()
-    this.model = new SimulatedBuffer(this.disk, PROFILE, () => ++this.modelEpochs)
+    this.model = this.openModel()
   }
 
   run(each: Action): void {
@@ -86,10 +86,15 @@ class Pair {
       case 'reopen':
         real.close()
         this.real = this.open()
+        this.model = this.openModel()
         return
       default:
         each satisfies never
     }
+  }
+
+  private openModel(): SimulatedBuffer {
+    return new SimulatedBuffer(this.disk, PROFILE, () => ++this.modelEpochs)
   }
 
   expectSame(): void {

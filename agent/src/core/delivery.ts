@@ -6,9 +6,11 @@
  * - At most `inFlightMax` batches are unacked. When a connection is lost, what was unacked goes out again in its order.
  * - Tombstones ride in every batch of their epoch until one that carried them is acked. Those of an epoch whose readings are all taken
  *   go out in a batch of their own, before the readings of a later one.
+ * - What is acked is deleted at the end of the turn, or in a backlog with half a window or soon; where that is lost in a crash it goes out again.
  * - A method that throws what the buffer threw can be called again: nothing that it did is lost or done twice.
  */
 import type { BatchBuilder, BatchSource, BuiltBatch } from '../batch-builder.js'
+import { DELETE_WITHIN_MS } from '../limits.js'
 import type { CarriedTombstone } from '../tombstone-store.js'
 import { type Flight, InFlightWindow, type Span } from './in-flight.js'
 import type { RateLimit } from './rate-limit.js'
@@ -51,6 +53,8 @@ export interface Outlet {
   publish(payload: Uint8Array, acked: () => void): void
   /** Asks for `finishTurn` at the end of this turn of the event loop. */
   turnSoon(): void
+  /** Asks for `finishTurn` in so many ms at the latest. */
+  turnWithin(delayMs: number): void
   /** Asks for `wake` in so many ms. */
   wakeIn(delayMs: number): void
   note(note: DeliveryNote): void
@@ -80,8 +84,10 @@ export class Delivery {
   private readonly refusals = new RefusalTracker()
   /** The last position that was taken into the window. */
   private taken: number
-  /** Acked, and to be deleted in one commit at the end of the turn. */
+  /** Acked, and to be deleted in one commit. */
   private acked: Flight<Cargo>[] = []
+  /** Since when the oldest of them waits for that, in monotonic ms. */
+  private ackedSinceMs = 0
   private isUp = false
   private isHeld = false
   private probeSentMs: number | null = null
@@ -128,6 +134,7 @@ export class Delivery {
     const tried = mayBeRefusal && oldest !== null && oldest.span.count > 0 ? { id: oldest.id, count: oldest.span.count } : null
     this.isUp = false
     this.window.lose()
+    if (this.acked.length > 0) this.outlet.turnSoon()
     this.probeSentMs = null
     const verdict = this.refusals.lost(tried)
     if (tried !== null && verdict !== 'send-again') this.giveWay(tried.id, verdict)
@@ -161,10 +168,19 @@ export class Delivery {
     this.wake()
   }
 
-  /** Deletes what was acked in this turn of the event loop, in one commit, and goes on. */
+  /** At the end of a turn of the event loop: deletes what was acked, where that is due, and goes on. */
   finishTurn(): void {
-    this.deleteAcked()
+    if (this.isDeletionDue) this.deleteAcked()
+    else this.outlet.turnWithin(DELETE_WITHIN_MS)
     this.wake()
+  }
+
+  /** In a backlog one commit deletes half a window, since each costs an fsync. What declares something is deleted at once, so that it is not declared again. */
+  private get isDeletionDue(): boolean {
+    const { window, acked, outlet } = this
+    if (this.isHeld || acked.length === 0 || window.sent === 0 || acked.length >= this.options.inFlightMax / 2) return true
+    if (outlet.nowMs() - this.ackedSinceMs >= DELETE_WITHIN_MS) return true
+    return acked.some(({ cargo }) => cargo.carried.length > 0 || cargo.markOf !== null)
   }
 
   /** The gateway has seen this epoch's seqs before. Returns whether a new one was taken. */
@@ -284,6 +300,7 @@ export class Delivery {
   }
 
   private deleteLater(settled: readonly Flight<Cargo>[]): void {
+    if (this.acked.length === 0) this.ackedSinceMs = this.outlet.nowMs()
     this.acked.push(...settled)
     this.outlet.turnSoon()
   }

@@ -1,17 +1,30 @@
 import type { Rate } from '@tidemark/protocol'
 
+interface Bucket {
+  readonly rate: Rate
+  readonly batchReadingsMin: number
+  tokens: number
+  atMs: number
+}
+
 /**
  * How fast batches may go out. Pure: the clock is passed in.
  * A token bucket for each rate that is set. It holds a second's worth; a batch is sent whole when anything is left, and what it
  * takes beyond that is a debt that the next one waits for: so the mean is kept whatever the batches' size.
  */
 export class RateLimit {
-  private readonly buckets = new Map<string, { readonly rate: Rate; tokens: number; atMs: number }>()
+  private readonly buckets = new Map<string, Bucket>()
 
-  /** Sets or lifts (null) the rate that goes by a name; all of them hold at once. */
-  set(name: string, rate: Rate | null, nowMs: number): void {
-    if (rate === null) this.buckets.delete(name)
-    else this.buckets.set(name, { rate, tokens: rate.perSecond, atMs: nowMs })
+  /**
+   * Sets or lifts (null) the rate that goes by a name; all of them hold at once. What is owed by that name is still owed.
+   * @param batchReadingsMin readings that a batch may have however low the rate
+   */
+  set(name: string, rate: Rate | null, nowMs: number, batchReadingsMin = 1): void {
+    const before = this.buckets.get(name)
+    this.buckets.delete(name)
+    if (rate === null) return
+    const tokens = before?.rate.unit === rate.unit ? Math.min(before.tokens, rate.perSecond) : rate.perSecond
+    this.buckets.set(name, { rate, tokens, atMs: nowMs, batchReadingsMin })
   }
 
   /** How long to wait before the next batch, in ms; 0: it may go out now. */
@@ -31,10 +44,12 @@ export class RateLimit {
     for (const bucket of this.buckets.values()) bucket.tokens -= bucket.rate.unit === 'readings' ? readings : bytes
   }
 
-  /** Most readings of a batch, at least 1: more than a second's worth would block the link for longer. */
+  /** Most readings of a batch, at least 1: more than a second's worth would block the link for longer, which a rate may allow. */
   get batchReadingsMax(): number {
     let max = Number.POSITIVE_INFINITY
-    for (const { rate } of this.buckets.values()) if (rate.unit === 'readings') max = Math.min(max, rate.perSecond)
+    for (const { rate, batchReadingsMin } of this.buckets.values()) {
+      if (rate.unit === 'readings') max = Math.min(max, Math.max(batchReadingsMin, rate.perSecond))
+    }
     return Math.max(1, Math.floor(max))
   }
 

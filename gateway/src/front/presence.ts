@@ -4,6 +4,7 @@
  * - A device has one connection: where it connects twice, on whatever fronts, the later holds and the earlier is ended.
  * - The will of a connection is its front's to append; where the front died, it is handed to whoever reports that.
  * - What is meant for a device goes down its own connection; where it has none, to the relays that listen to it.
+ * - What a device in backlog is granted holds for all its connections: its agent forgets it with each, so each birth is answered with it.
  * - The death of a session that is not the last one is not taken: it must not bury the birth of the next.
  */
 import { type Ack, decodeStatus } from '@tidemark/protocol'
@@ -28,6 +29,8 @@ export class Presence {
   private readonly sessions = new Map<string, string>()
   private readonly retainedStatuses = new Map<string, Uint8Array>()
   private readonly configs = new Map<string, Uint8Array>()
+  /** The drain that is granted, in readings a second, by device. */
+  private readonly grants = new Map<string, number>()
   private readonly watching = new Set<FrontEnd>()
   /** Fronts with a relay that listens to what is meant for other devices. */
   private readonly relaying = new Set<FrontEnd>()
@@ -69,7 +72,7 @@ export class Presence {
     return wills
   }
 
-  /** Remembers the session of a birth, and answers it with the gateway's time. False for the death of a session that is not the last one. */
+  /** Remembers the session of a birth, and answers it with the gateway's time and what is granted. False for the death of a session that is not the last one. */
   admitStatus(deviceId: string, payload: Uint8Array): boolean {
     const status = decodeStatus(payload)
     if (status === null) return true // logged as it is
@@ -78,7 +81,8 @@ export class Presence {
       return current === undefined || current === status.session
     }
     keep(this.sessions, deviceId, status.session)
-    this.tell(deviceId, { time_ms: Date.now() })
+    const granted = this.grants.get(deviceId)
+    this.tell(deviceId, { time_ms: Date.now(), ...(granted !== undefined && { max_rate: `${granted}/s` }) })
     return true
   }
 
@@ -117,6 +121,13 @@ export class Presence {
   deliverConfig(front: FrontEnd, deviceId: string): void {
     const payload = this.configs.get(deviceId)
     if (payload !== undefined) front.deliver(deviceId, 'config', payload, true)
+  }
+
+  /** Grants a device a drain in readings a second; null lifts it. Who grants bounds how many there are. */
+  grant(deviceId: string, readingsPerSecond: number | null): void {
+    if (readingsPerSecond === null) this.grants.delete(deviceId)
+    else this.grants.set(deviceId, readingsPerSecond)
+    this.tell(deviceId, { max_rate: readingsPerSecond === null ? null : `${readingsPerSecond}/s` })
   }
 
   /** Tells a device something on its ack topic, if it is there. */

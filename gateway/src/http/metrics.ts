@@ -85,6 +85,19 @@ export function createMetrics({ fronts, admissions, log, pipeline, maintenance }
   gauge('superseded_files', 'Superseded files that wait for their deletion.', () => maintenance.stats?.waiting ?? 0)
   counter('maintenance_passes_total', 'Passes of compaction and retention that have run.', () => maintenance.stats?.passes ?? 0)
   counter('maintenance_failures_total', 'Hours and passes that failed.', () => maintenance.stats?.failures ?? 0)
+  const drain = () => pipeline.stats?.drain
+  gauge(
+    'drain_devices',
+    'Devices in backlog: they have sampled more than drain.backlog readings that are yet to come.',
+    () => drain()?.devices ?? 0
+  )
+  gauge('drain_granted_devices', 'Of them: those that may drain only so fast.', () => drain()?.granted ?? 0)
+  gauge('drain_granted_rate', 'What they are granted together, readings a second.', () => drain()?.grantedPerSecond ?? 0)
+  gauge(
+    'drain_budget_rate',
+    'What they share, readings a second: drain.max_rate, or less while the gateway is late.',
+    () => drain()?.budgetPerSecond ?? 0
+  )
   labelled(registry, 'readings_quarantined_total', 'Quarantined, by reason.', 'reason', () => processor()?.rejects ?? {})
   labelled(
     registry,

@@ -1,5 +1,7 @@
 /** What crosses between the gateway's main thread and the processor's worker, and between that one and the one that decodes ahead. */
 import type { Profile } from '@tidemark/protocol'
+import type { DrainConfig } from '../drain/config.js'
+import type { DrainStats, Grant } from '../drain/drain-budget.js'
 import type { TableNews } from '../processor/decoded.js'
 import type { ProcessorStats } from '../processor/processor.js'
 import type { Notice } from '../processor/state.js'
@@ -11,6 +13,8 @@ export interface PipelineOptions {
   readonly dataDir: string
   /** The last entry of the log when the gateway started. */
   readonly lastEntry: number
+  /** null: no device is granted a drain. */
+  readonly drain: DrainConfig | null
 }
 
 export type ToPipeline =
@@ -20,6 +24,8 @@ export type ToPipeline =
   | { readonly type: 'drain'; readonly entry: number }
   /** Answer the question when everything up to `atEntry` is applied. */
   | { readonly type: 'ask'; readonly id: number; readonly atEntry: number; readonly question: Question }
+  /** PUBACKs are late. */
+  | { readonly type: 'late' }
   /** Answer `repairs-settled` when no repair that was ordered is left to be made. */
   | { readonly type: 'await-repairs' }
   | { readonly type: 'close' }
@@ -39,6 +45,8 @@ export interface PipelineStats {
   /** Devices' hours whose features are marked for repair; whether one is ordered and not made yet. */
   readonly repairMarks: number
   readonly repairing: boolean
+  /** null: no device is granted a drain. */
+  readonly drain: DrainStats | null
 }
 
 export type FromPipeline =
@@ -48,6 +56,7 @@ export type FromPipeline =
   | { readonly type: 'stats'; readonly stats: PipelineStats }
   | { readonly type: 'notices'; readonly notices: readonly Notice[] }
   | { readonly type: 'configs'; readonly configs: readonly ConfigTold[] }
+  | { readonly type: 'grants'; readonly grants: readonly Grant[] }
   /** The log may forget its entries up to this one. */
   | { readonly type: 'truncate'; readonly throughEntry: number }
   | { readonly type: 'answer'; readonly id: number; readonly answer: Answer }

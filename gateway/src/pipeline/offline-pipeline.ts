@@ -20,7 +20,7 @@ export async function comeToBoundary(dataDir: string, control: Control, { warn, 
   try {
     log.onFailure(failure.fail)
     pipeline = await PipelineClient.open(
-      { dataDir, lastEntry: log.lastEntry },
+      { dataDir, lastEntry: log.lastEntry, drain: null },
       {
         onNotices: () => {},
         onStats: () => {},

@@ -1,6 +1,7 @@
 /** The processor's worker as the main thread sees it. */
 import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
+import type { Grant } from '../drain/drain-budget.js'
 import type { Notice } from '../processor/state.js'
 import type { Repaired } from '../repair/repair-job.js'
 import type { ConfigTold } from './configs.js'
@@ -11,6 +12,8 @@ export interface PipelineEvents {
   onNotices(notices: readonly Notice[]): void
   /** Devices are to get these configurations from now on. */
   onConfigs?(configs: readonly ConfigTold[]): void
+  /** Devices in backlog may drain this fast from now on. */
+  onGrants?(grants: readonly Grant[]): void
   onTruncate(throughEntry: number): void
   /** `stats` of the client are new. */
   onStats(client: PipelineClient): void
@@ -71,6 +74,11 @@ export class PipelineClient {
     this.post({ type: 'entry', entry })
   }
 
+  /** PUBACKs are late: devices in backlog should drain slower. */
+  noteLate(): void {
+    this.post({ type: 'late' })
+  }
+
   /** Asks the processor, once it has applied `atEntry`. Rejects with a `PipelineBehindError` where that takes too long. */
   ask<K extends keyof Answers>(question: Question & { readonly ask: K }, atEntry: number): Promise<Answers[K]> {
     const id = ++this.lastAsked
@@ -128,6 +136,9 @@ export class PipelineClient {
         return
       case 'configs':
         this.events.onConfigs?.(message.configs)
+        return
+      case 'grants':
+        this.events.onGrants?.(message.grants)
         return
       case 'truncate':
         this.events.onTruncate(message.throughEntry)

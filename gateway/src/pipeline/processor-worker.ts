@@ -7,6 +7,7 @@ import { setImmediate as yieldToEvents } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { openArchive } from '../archive/archive-client.js'
 import { dataPaths } from '../archive/paths.js'
+import { DrainTeller } from '../drain/drain-teller.js'
 import { SqliteEventIdStore } from '../event-id-store.js'
 import type { LogEntry } from '../log/schema.js'
 import { SqliteLogReader } from '../log/sqlite-log.js'
@@ -33,7 +34,7 @@ const TICK_BYTES_MAX = 6
 const port = parentPort!
 const post = (message: FromPipeline) => port.postMessage(message)
 
-async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
+async function run({ dataDir, lastEntry, drain: drainConfig }: PipelineOptions): Promise<void> {
   const path = join(dataDir, 'log.sqlite')
   const log = new SqliteLogReader(path)
   const { recovered, archive } = openArchive(dataDir, { warn: message => post({ type: 'warning', message }) })
@@ -54,14 +55,16 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     message => post({ type: 'warning', message })
   )
   const snapshots = new SnapshotTaker(dataPaths(dataDir).snapshots, processor, writer, message => post({ type: 'warning', message }))
-  const tail = new Tail(processor, served)
+  const drain = drainConfig === null ? null : new DrainTeller(processor, drainConfig, lastEntry, post)
+  const tail = new Tail(processor, served, drain)
   const configs = new ConfigTeller(processor, lastEntry, post)
   let appliedBytes = 0
   let notedMs = 0
   const postStats = () => {
     notedMs = performance.now()
     const repair = { repairMarks: repairs.marks, repairing: repairs.ordered > 0 }
-    post({ type: 'stats', stats: { processor: processor.stats(), appliedBytes, ...writer.totals, ...repair } })
+    const stats = { processor: processor.stats(), appliedBytes, ...writer.totals, ...repair, drain: drain?.stats ?? null }
+    post({ type: 'stats', stats })
   }
   const behindBytes = log.bytesBehind(processor.entry)
   post({
@@ -102,6 +105,7 @@ async function run({ dataDir, lastEntry }: PipelineOptions): Promise<void> {
     const notices = processor.takeNotices()
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
     configs.tell()
+    drain?.tell(tail.head)
     if (performance.now() - notedMs >= STATS_MS) postStats()
     if (entries.length > 0 || snapshots.takePart()) await yieldToEvents()
     else if (tail.drainEntry !== null && processor.entry >= tail.drainEntry) {
@@ -133,11 +137,13 @@ class Tail {
 
   constructor(
     private readonly processor: Processor,
-    private readonly served: ServedState
+    private readonly served: ServedState,
+    private readonly drain: DrainTeller | null
   ) {
     port.on('message', (message: ToPipeline) => {
       if (message.type === 'entry') this.head = message.entry
       else if (message.type === 'drain') this.drainEntry = message.entry
+      else if (message.type === 'late') this.drain?.noteLate()
       else if (message.type === 'await-repairs') this.awaitsRepairs = true
       else if (message.type === 'ask') {
         this.questions.push(message)

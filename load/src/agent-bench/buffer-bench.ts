@@ -17,13 +17,13 @@ export interface BufferFigures {
   readonly seconds: number
 }
 
-/** Runs a job on a new buffer at `path`. */
-export function runBufferJob(job: BufferJob, path: string, readings: number): BufferFigures {
+/** Runs a job on a new buffer of a device at `path`. */
+export function runBufferJob(job: BufferJob, path: string, readings: number, deviceId: string): BufferFigures {
   const isSpill = job === 'online-spill' || job === 'offline-30'
   let nowMs = 0
   const buffer = new SqliteBuffer({
     path,
-    deviceId: 'bench',
+    deviceId,
     machineId: '',
     profile: ROTATING_MACHINE,
     isLive: true,

@@ -9,7 +9,7 @@ import type { ReadResult } from '@tidemark/agent/dist/buffer-store.js'
 import type { ReadingColumns } from '@tidemark/agent/dist/chunk.js'
 import { type EpochRange, endOfEpoch, epochIndexAt, seqRanges } from '@tidemark/agent/dist/core/epochs.js'
 import type { Span } from '@tidemark/agent/dist/core/in-flight.js'
-import { PUBLISH_AHEAD_READINGS } from '@tidemark/agent/dist/limits.js'
+import { publishedAhead } from '@tidemark/agent/dist/core/publish-ahead.js'
 import type { CarriedTombstone, DueTombstones } from '@tidemark/agent/dist/tombstone-store.js'
 import { columnsOf, type Profile, TOMBSTONES_PER_BATCH_MAX, type Value } from '@tidemark/protocol'
 
@@ -52,11 +52,16 @@ export function newDisk(epoch: number): BufferDisk {
 export type SampledEntry = { readonly eventTimeMs: number; readonly values: readonly Value[] } | { readonly shed: string }
 
 export class SimulatedBuffer implements BatchSource {
+  /** Lost in a crash; exact where the disk is ahead. */
+  private publishedThrough: number
+
   constructor(
     readonly disk: BufferDisk,
     private readonly profile: Profile,
     private readonly newEpoch: () => number
-  ) {}
+  ) {
+    this.publishedThrough = disk.publishedPosition
+  }
 
   get epoch(): number {
     return this.disk.epochs[this.disk.epochs.length - 1].epoch
@@ -106,7 +111,8 @@ export class SimulatedBuffer implements BatchSource {
   }
 
   willPublish(position: number): void {
-    if (position > this.disk.publishedPosition) this.disk.publishedPosition = position + PUBLISH_AHEAD_READINGS
+    if (position > this.disk.publishedPosition) this.disk.publishedPosition = publishedAhead(position, this.disk.nextPosition)
+    this.publishedThrough = Math.max(this.publishedThrough, position)
   }
 
   /** Deletes what the gateway has acked, up to a position, and the tombstones declared with it. Returns the readings deleted. */
@@ -138,7 +144,7 @@ export class SimulatedBuffer implements BatchSource {
     const old = disk.epochs[disk.epochs.length - 1]
     if (old.epoch !== spent) return false
     const last = disk.nextPosition - 1
-    const cut = Math.min(last, Math.max(disk.publishedPosition, disk.settledPosition, old.base))
+    const cut = Math.min(last, Math.max(this.publishedThrough, disk.settledPosition, old.base))
     this.beginEpoch(cut)
     this.renumber(spent, cut - old.base)
     if (cut < last) this.insert(spent, cut + 1 - old.base, last - old.base, 'epoch-spent')

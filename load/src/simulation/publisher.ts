@@ -53,6 +53,7 @@ export class SimulatedPublisher {
         nowMs: () => scheduler.nowMs,
         publish: (payload, acked) => this.publish(payload, acked),
         turnSoon: () => this.turnSoon(),
+        turnWithin: delayMs => scheduler.after(delayMs, life, 'turn at the latest', () => this.delivery.finishTurn()),
         wakeIn: delayMs => scheduler.after(delayMs, life, 'wake', () => this.delivery.wake()),
         note: note => this.note(note)
       }

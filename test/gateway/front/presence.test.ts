@@ -106,3 +106,19 @@ test('a configuration that is taken back is told once', () => {
   expect(front.told).toEqual(['deliver a config x', 'deliver a config '])
   expect([...presence.kept('tm/1/+/config')]).toEqual([])
 })
+
+test('what a device is granted goes where the device is, and with the answer to each birth until it is lifted', () => {
+  const [front, relaying, presence] = [new Told(), new Told(), new Presence()]
+  presence.watchDevices(relaying)
+  presence.connected(front, at('a', 1, 100))
+  presence.grant('a', 500)
+  presence.grant('behind-a-relay', 20)
+  presence.admitStatus('a', birth('first'))
+  presence.grant('a', null)
+  presence.admitStatus('a', birth('second'))
+  const [granted, answer, lifted, later] = front.told
+  expect([granted, lifted]).toEqual(['deliver a ack {"max_rate":"500/s"}', 'deliver a ack {"max_rate":null}'])
+  expect(answer).toMatch(/^deliver a ack {"time_ms":\d+,"max_rate":"500\/s"}$/)
+  expect(later).toMatch(/^deliver a ack {"time_ms":\d+}$/)
+  expect(relaying.told).toEqual(['relay behind-a-relay ack {"max_rate":"20/s"}'])
+})
