@@ -211,6 +211,7 @@ try {
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
+  if (error instanceof Error && 'code' in error && error.code === 'CANCELLED') process.exit(130) // it has said so
   process.stderr.write(`tidemark-agent: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = error instanceof ConfigError || error instanceof BufferOpenError ? 2 : 1
 }

@@ -19,7 +19,8 @@ const UNKNOWN: Disk = { name: null, isCard: false }
 export async function diskOf(folder: string, root: string): Promise<Disk> {
   const there = await nearestThere(resolve(folder))
   const device = await blockDevice(there, root)
-  return device === null ? UNKNOWN : ((await disksBelow(device)).find(disk => disk.isCard) ?? { name: basename(device), isCard: false })
+  const disks = device === null ? [] : await disksBelow(device)
+  return disks.find(({ isCard }) => isCard) ?? disks[0] ?? UNKNOWN
 }
 
 async function nearestThere(folder: string): Promise<string> {

@@ -11,6 +11,9 @@ export interface Account {
   readonly gid: number
 }
 
+/** What is noted with a user that was made here (the comment field of passwd(5)), so that nobody else's is ever removed. */
+const MADE_HERE = 'Tidemark agent'
+
 export interface Ran {
   /** null: a signal ended it. */
   readonly code: number | null
@@ -53,9 +56,10 @@ export class Host {
     return mustRun('systemctl', this.isThisMachine ? args : [`--root=${this.root}`, ...args])
   }
 
-  async account(user: string): Promise<Account | null> {
-    const [, , uid, gid] = (await this.entry('passwd', user)) ?? []
-    return uid === undefined ? null : { uid: Number(uid), gid: Number(gid) }
+  /** `isOurs`: `makeUser` has made it. */
+  async account(user: string): Promise<(Account & { readonly isOurs: boolean }) | null> {
+    const [, , uid, gid, comment] = (await this.entry('passwd', user)) ?? []
+    return uid === undefined ? null : { uid: Number(uid), gid: Number(gid), isOurs: comment === MADE_HERE }
   }
 
   /** By name or by ID. */
@@ -66,10 +70,9 @@ export class Host {
 
   /** A system user without home, shell or password, and a group of the same name. */
   async makeUser(user: string): Promise<void> {
-    const comment = ['--comment', 'Tidemark agent']
     const where = this.isThisMachine ? [] : ['--prefix', this.root]
     const nothing = ['--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin']
-    await mustRun('useradd', [...where, '--system', '--user-group', ...nothing, ...comment, user])
+    await mustRun('useradd', [...where, '--system', '--user-group', ...nothing, '--comment', MADE_HERE, user])
   }
 
   async removeUser(user: string): Promise<void> {

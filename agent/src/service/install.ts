@@ -85,7 +85,6 @@ async function gatherFacts(host: Host, options: InstallOptions, program: Program
     bufferPath,
     user,
     group: account === null ? user : ((await host.group(String(account.gid)))?.name ?? String(account.gid)),
-    isUserOurs: account === null || (marker?.user === user && marker.isUserOurs),
     groups: await groupsFor(host, config, options.group ?? []),
     devices: devicesFor(config),
     needsHome: [program.node, program.entry, path, bufferPath].some(isInHome),

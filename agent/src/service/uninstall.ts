@@ -22,7 +22,7 @@ export async function uninstall({ purge, root }: UninstallOptions): Promise<stri
   const marker = markerOf(unit)
   if (marker === null) throw new ConfigError(`${host.unitPath} was not written by tidemark-agent install: remove it by hand`)
   await host.systemctl('disable', ...(host.isThisMachine ? ['--now'] : []), SERVICE)
-  const { bufferPath, user, isUserOurs, config } = marker
+  const { bufferPath, user, config } = marker
   if (purge === true && isLocked(host.at(bufferPath))) throw new ConfigError(`another agent is running on ${bufferPath}: stop it first`)
   await rm(host.unitPath)
   if (host.isThisMachine) {
@@ -33,7 +33,7 @@ export async function uninstall({ purge, root }: UninstallOptions): Promise<stri
   const lines = [`stopped and removed ${SERVICE}`]
   if (purge === true) {
     lines.push(...(await removeBuffer(host, bufferPath, held)))
-    if (isUserOurs && (await host.account(user)) !== null) {
+    if ((await host.account(user))?.isOurs) {
       await host.removeUser(user)
       lines.push(`removed   user ${user}`)
     }

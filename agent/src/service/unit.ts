@@ -23,8 +23,6 @@ export interface UnitFacts {
   readonly bufferPath: string
   readonly user: string
   readonly group: string
-  /** `install` has made the user, so `uninstall --purge` may remove it. */
-  readonly isUserOurs: boolean
   /** Beside the user's own. */
   readonly groups: readonly string[]
   readonly devices: DeviceAccess
@@ -111,7 +109,6 @@ Version=${agentVersion}
 Config=${config}
 Buffer=${bufferPath}
 User=${user}
-UserMade=${facts.isUserOurs ? 'yes' : 'no'}
 `
 }
 
@@ -155,7 +152,7 @@ function path(text: string): string {
 }
 
 /** What `install` noted in a unit; null where it did not write it. */
-export function markerOf(unit: string): { config: string; bufferPath: string; user: string; isUserOurs: boolean } | null {
+export function markerOf(unit: string): { config: string; bufferPath: string; user: string } | null {
   const section = unit.split(`\n[${MARKER_SECTION}]\n`)[1]
   if (section === undefined) return null
   const value = (key: string) =>
@@ -163,5 +160,5 @@ export function markerOf(unit: string): { config: string; bufferPath: string; us
       .split('\n')
       .find(line => line.startsWith(`${key}=`))
       ?.slice(key.length + 1) ?? ''
-  return { config: value('Config'), bufferPath: value('Buffer'), user: value('User'), isUserOurs: value('UserMade') === 'yes' }
+  return { config: value('Config'), bufferPath: value('Buffer'), user: value('User') }
 }
