@@ -38,7 +38,7 @@ export type DeviceAccess = 'none' | 'serial' | 'any'
 /** The folder of which systemd takes care (`StateDirectory=`). */
 const STATE = '/var/lib'
 
-/** What the agent takes at most beside its ring, in MiB: 72 when idle, up to 150 with a long backlog; the rest is room. */
+/** What the agent may take beside its ring, in MiB. It takes 72 at one reading a second (README, "Measured"). */
 const MEMORY_MIB = 248
 
 export function unitText(facts: UnitFacts): string {
@@ -62,7 +62,7 @@ ExecStart=${[node, entry, 'start', '--config', config].map(argument).join(' ')}
 ExecReload=kill -HUP $MAINPID
 Restart=always
 RestartSec=10s
-# Longer than a damaged buffer of 1 GiB on an SD card takes to be salvaged.
+# Long, since salvaging a large damaged buffer holds up everything else.
 WatchdogSec=5min
 TimeoutStartSec=10min
 TimeoutStopSec=20s
@@ -70,7 +70,7 @@ KillMode=mixed
 
 User=${user}
 Group=${group}
-${groups.length === 0 ? '' : `SupplementaryGroups=${groups.join(' ')}\n`}UMask=0027
+${groups.length === 0 ? '' : `SupplementaryGroups=${groups.join(' ')}\n`}UMask=0077
 ${state === null ? `ReadWritePaths=${path(folder)}` : `StateDirectory=${state}\nStateDirectoryMode=0750`}
 MemoryMax=${memoryMib}M
 
