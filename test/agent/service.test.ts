@@ -175,7 +175,7 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
 
     const buffer = join(root, 'var/lib/tidemark/buffer.sqlite')
     mkdirSync(join(root, 'var/lib/tidemark'), { recursive: true })
-    for (const suffix of ['', '-wal', '.mark', '.damaged-1', '.mine']) writeFileSync(`${buffer}${suffix}`, '')
+    for (const suffix of ['', '-wal', '.mark', '.lock-journal', '.damaged-1', '.mine']) writeFileSync(`${buffer}${suffix}`, '')
     expect((await agent('uninstall')).stdout).toMatch(
       /^kept +buffer .*\nkept +user pi, .*\nkept +configuration \/etc\/tidemark\/agent\.yaml$/m
     )
@@ -188,7 +188,9 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
     expect((await agent('uninstall', '--purge')).stdout).not.toContain('removed   user')
     await agent('install', '--user', 'tidemark')
     expect((await agent('uninstall', '--purge')).stdout).toMatch(/^removed +user tidemark$/m)
-    expect(['', '-wal', '.mark', '.damaged-1', '.mine'].filter(suffix => existsSync(`${buffer}${suffix}`))).toEqual(['.mine'])
+    expect(['', '-wal', '.mark', '.lock-journal', '.damaged-1', '.mine'].filter(suffix => existsSync(`${buffer}${suffix}`))).toEqual([
+      '.mine'
+    ])
     const users = readFileSync(join(root, 'etc/passwd'), 'utf8')
     expect(users).toMatch(/^pi:/m)
     expect(users).not.toMatch(/^tidemark:/m)

@@ -66,7 +66,7 @@ export async function bufferFiles(bufferPath: string): Promise<string[]> {
     .map(entry => join(dirname(bufferPath), entry))
 }
 
-const BESIDE = /^(-wal|-shm|-journal|\.lock|\.mark|\.sock|\.damaged-\d+(-wal|-shm)?)$/
+const BESIDE = /^(\.(lock|mark|sock|damaged-\d+))?(-(wal|shm|journal))?$/
 
 async function canRead(path: string): Promise<boolean> {
   // access(2) asks for the real user, not for the effective one
