@@ -58,9 +58,9 @@ const IMPURE: readonly (readonly [RegExp, string])[] = [
   [/(?<![\w$.])globalThis\b/, 'reaches for globals']
 ]
 
-/** Allowed forms of a banned word: types and functions of SQL and DuckDB, a column type or a foreign column's name, an option of pino. */
+/** Allowed forms of a banned word: types and functions of SQL and DuckDB, a column type or a foreign column's name, an option of pino, a field of the journal. */
 const TIMESTAMP_ALLOWED =
-  /'timestamp'|\bcolumn: timestamp\b|\bTIMESTAMP\w*|\b(make|to)_timestamp\w*|\bDuckDBTimestamp\w*|\bappendTimestampTZ\b|\btimestamp: (pino\.)?stdTimeFunctions\b/g
+  /'timestamp'|\bcolumn: timestamp\b|\bTIMESTAMP\w*|\b__REALTIME_TIMESTAMP\b|\b(make|to)_timestamp\w*|\bDuckDBTimestamp\w*|\bappendTimestampTZ\b|\btimestamp: (pino\.)?stdTimeFunctions\b/g
 
 /** The text without comments; strings stay, since imports are named by them. */
 export function withoutComments(text: string): string {

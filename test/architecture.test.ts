@@ -242,6 +242,7 @@ describe('a planted violation is noticed', () => {
     'make_timestamptz(x)',
     'value instanceof DuckDBTimestampValue',
     'pino({ timestamp: pino.stdTimeFunctions.isoTime })',
+    'entry.__REALTIME_TIMESTAMP',
     '// a timestamp',
     'time: { column: timestamp, zone: UTC }'
   ])('but not in: %s', line => {

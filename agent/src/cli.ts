@@ -2,11 +2,16 @@
 /** The command line: arguments, signals, exit codes. 0: done. 1: could not go on. 2: something to correct first. */
 import './small-heap.js'
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
 import { BufferOpenError } from './buffer-error.js'
 import { readConfig } from './config.js'
 import { ConfigError } from './config-error.js'
+import type { InitOptions } from './init/init.js'
 import type { RunningAgent } from './running-agent.js'
+import type { InstallOptions } from './service/install.js'
+import type { LogsOptions } from './service/logs.js'
+import type { UninstallOptions } from './service/uninstall.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -69,6 +74,84 @@ program
   .addHelpText('after', '\nExample:\n  $ tidemark-agent tail --config pump-7.yaml --json | jq .metrics.temperature')
   .action(tail)
 
+const more = (value: string, before: readonly string[] = []) => [...before, value]
+
+program
+  .command('init')
+  .description('look which sensors this machine has, and write a configuration')
+  .option('--device-id <id>', 'name of this device; no other may have it')
+  .option('--gateway <url>', 'mqtt://HOST:PORT or mqtts://; once more for each further one', more)
+  .option('--output <file>', 'where to write (default: /etc/tidemark/agent.yaml for root, else ./agent.yaml)')
+  .option('--sources <list>', 'system, iio, w1, hwmon, thermal, with commas; or simulated (default: system, and what is attached)')
+  .option('--interval <duration>', 'between two readings, like 10s (default: that of what is measured)')
+  .option('--durability <kind>', 'strict, or spill (default: spill on an SD card)')
+  .option('--buffer <file>', 'the buffer (default: beside the configuration; for one below /etc: /var/lib/tidemark/buffer.sqlite)')
+  .option('--root <folder>', 'where proc/ and sys/ are', '/')
+  .option('--yes', 'ask nothing: take the default of what is not given')
+  .option('--force', 'replace a configuration that is there')
+  .addHelpText(
+    'after',
+    '\nAsks for what is not given where there is a terminal. Without one, or with --yes, --device-id and --gateway must be given.\n\nExample:\n  $ sudo tidemark-agent init --device-id pump-7 --gateway mqtt://gateway.local:1883'
+  )
+  .action(init)
+
+program
+  .command('install')
+  .description('make the agent a service of systemd and start it, or bring that up to date')
+  .option('--config <file>', 'configuration (YAML; default: that of the last time, or /etc/tidemark/agent.yaml)')
+  .option('--user <name>', 'whom it runs as; made where there is none (default: that of the last time, or tidemark)')
+  .option('--group <name>', 'a further group that it needs, for devices; once more for each', more)
+  .option('--root <folder>', 'another system, such as the image of an SD card: enabled there, not started', '/')
+  .option('--dry-run', 'print the unit, and change nothing')
+  .addHelpText('after', '\nExample:\n  $ sudo tidemark-agent install\n  $ tidemark-agent install --config pump-7.yaml --dry-run')
+  .action(install)
+
+program
+  .command('uninstall')
+  .description('stop the service and remove its unit; buffer, user and configuration are kept')
+  .option('--purge', 'also remove the buffer with what no gateway has acked yet, and the user that install has made')
+  .option('--root <folder>', 'another system, as with install', '/')
+  .addHelpText('after', '\nExample:\n  $ sudo tidemark-agent uninstall')
+  .action(uninstall)
+
+program
+  .command('logs')
+  .description('show what the service has logged')
+  .option('-f, --follow', 'go on until Ctrl-C')
+  .option('-n, --lines <number>', 'how many of the last lines, or all', '50')
+  .option('--since <time>', 'as journalctl takes it: 2026-11-24, "1 hour ago"')
+  .option('--json', 'a JSON object a line, as the agent writes it')
+  .addHelpText('after', '\nExample:\n  $ tidemark-agent logs -f --since "10 min ago"')
+  .action(logs)
+
+async function init(options: InitOptions): Promise<void> {
+  const { init: write } = await import('./init/init.js')
+  print(await write(options, process.stdin.isTTY && process.stdout.isTTY, version))
+}
+
+async function install(options: InstallOptions): Promise<void> {
+  const { install: make } = await import('./service/install.js')
+  print(await make(options, { node: process.execPath, entry: fileURLToPath(import.meta.url), version }))
+}
+
+async function uninstall(options: UninstallOptions): Promise<void> {
+  const { uninstall: remove } = await import('./service/uninstall.js')
+  print(await remove(options))
+}
+
+async function logs(options: LogsOptions): Promise<void> {
+  const { showLogs } = await import('./service/logs.js')
+  const stopping = new AbortController()
+  process.on('SIGINT', () => stopping.abort())
+  process.on('SIGTERM', () => stopping.abort())
+  process.stdout.on('error', () => process.exit(0)) // whoever read it has gone
+  await showLogs(options, line => print([line]), stopping.signal)
+}
+
+function print(lines: readonly string[]): void {
+  for (const line of lines) process.stdout.write(`${line}\n`)
+}
+
 async function start({ config: path, once }: StartOptions): Promise<void> {
   const config = await readConfig(path)
   // Loaded here so that --help and mistakes in the configuration answer at once.
@@ -128,6 +211,7 @@ try {
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
+  if (error instanceof Error && 'code' in error && error.code === 'CANCELLED') process.exit(130) // it has said so
   process.stderr.write(`tidemark-agent: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = error instanceof ConfigError || error instanceof BufferOpenError ? 2 : 1
 }

@@ -1,18 +1,41 @@
 import { z } from 'zod'
 import { didYouMean } from './nearest.js'
+import type { LineOf } from './yaml-lines.js'
 
-/** Says what is wrong with a configuration in one line, naming the key as it is written in the file. */
+/** Says what is wrong with a configuration in one line, naming the key as it is written in the file, and its line. */
 
-/** @param input what was parsed, to tell which variant of a union was meant */
-export function describeProblems(error: z.ZodError, schema: z.ZodType, input: unknown): string {
-  return error.issues.map(issue => describe(issue, schema, input)).join('; ')
+/**
+ * @param input what was parsed, to tell which variant of a union was meant
+ * @param lineOf tells where a key stands
+ */
+export function describeProblems(error: z.ZodError, schema: z.ZodType, input: unknown, lineOf: LineOf): string {
+  const problems = error.issues.flatMap(issue => describe(issue, schema, input))
+  return problems
+    .map(({ problem, path }) => {
+      const line = lineOf(path)
+      return line === null ? problem : `${problem} (line ${line})`
+    })
+    .join('; ')
 }
 
-function describe(issue: z.core.$ZodIssue, schema: z.ZodType, input: unknown): string {
+interface Problem {
+  readonly problem: string
+  readonly path: readonly PropertyKey[]
+}
+
+function describe(issue: z.core.$ZodIssue, schema: z.ZodType, input: unknown): Problem[] {
+  const { path } = issue
   if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(schema, issue.path, input)
-    return issue.keys.map(key => `there is no key ${keyName([...issue.path, key])}${didYouMean(key, known)}`).join('; ')
+    const known = knownKeys(schema, path, input)
+    return issue.keys.map(key => ({
+      problem: `there is no key ${keyName([...path, key])}${didYouMean(key, known)}`,
+      path: [...path, key]
+    }))
   }
+  return [{ problem: describeValue(issue, input), path }]
+}
+
+function describeValue(issue: z.core.$ZodIssue, input: unknown): string {
   const at = keyName(issue.path)
   if (issue.code === 'invalid_type' && valueAt(input, issue.path) === undefined) return `${at} is missing`
   if (issue.code === 'invalid_union' && issue.discriminator !== undefined) {

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { BUILT_IN_PROFILES, durationMs, type Profile, profileSchema, type Rate } from '@tidemark/protocol'
 import { parse } from 'yaml'
+import type { z } from 'zod'
 import { ConfigError } from './config-error.js'
 import { describeProblems } from './config-problems.js'
 import { type ConfigFile, configSchema } from './config-schema.js'
@@ -62,12 +63,12 @@ export interface Config {
 }
 
 export async function readConfig(path: string): Promise<Config> {
-  const input = await readYaml(path, 'configuration')
-  const parsed = configSchema.safeParse(input)
-  if (!parsed.success) throw new ConfigError(`${path}: ${describeProblems(parsed.error, configSchema, input)}`)
-  const file = parsed.data
+  const file = await readYaml(path, 'configuration', configSchema)
   const folder = dirname(resolve(path))
-  const profile = file.profile_file === undefined ? builtInProfile(file.profile!) : await readProfile(resolve(folder, file.profile_file))
+  const profile =
+    file.profile_file === undefined
+      ? builtInProfile(file.profile!)
+      : await readYaml(resolve(folder, file.profile_file), 'profile', profileSchema)
   return {
     deviceId: file.device_id,
     gateway: {
@@ -131,13 +132,6 @@ function builtInProfile(name: string): Profile {
   return profile
 }
 
-async function readProfile(path: string): Promise<Profile> {
-  const input = await readYaml(path, 'profile')
-  const parsed = profileSchema.safeParse(input)
-  if (!parsed.success) throw new ConfigError(`${path}: ${describeProblems(parsed.error, profileSchema, input)}`)
-  return parsed.data
-}
-
 /** The gateway's token is one line of ASCII without spaces; nothing of it is ever said. */
 async function readToken(path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch(error => {
@@ -149,7 +143,7 @@ async function readToken(path: string): Promise<string> {
   return token
 }
 
-async function readYaml(path: string, what: string): Promise<unknown> {
+async function readYaml<T extends z.ZodType>(path: string, what: string, schema: T): Promise<z.output<T>> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
@@ -157,9 +151,14 @@ async function readYaml(path: string, what: string): Promise<unknown> {
     const code = error instanceof Error && 'code' in error ? error.code : ''
     throw new ConfigError(code === 'ENOENT' ? `there is no ${what} file ${path}` : `cannot read the ${what} file ${path}: ${String(error)}`)
   }
+  let input: unknown
   try {
-    return parse(text)
+    input = parse(text)
   } catch (error) {
     throw new ConfigError(`${path} is no valid YAML: ${error instanceof Error ? error.message.split('\n')[0] : error}`)
   }
+  const parsed = schema.safeParse(input)
+  if (parsed.success) return parsed.data
+  const { linesOf } = await import('./yaml-lines.js')
+  throw new ConfigError(`${path}: ${describeProblems(parsed.error, schema, input, linesOf(text))}`)
 }

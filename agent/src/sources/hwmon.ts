@@ -25,7 +25,8 @@ const UNITS: Readonly<Record<string, number>> = {
   freq: 1
 }
 
-const INPUT = /^(temp|fan|in|curr|power|energy|humidity|freq)\d+$/
+/** What an input is called, without what the driver has appended to it (`temp1_max`). */
+export const HWMON_INPUT = /^(temp|fan|in|curr|power|energy|humidity|freq)\d+$/
 
 export function openHwmon({ root, metrics }: HwmonConfig, profile: Profile): LiveSource {
   const folder = join(root, 'sys/class/hwmon')
@@ -35,7 +36,7 @@ export function openHwmon({ root, metrics }: HwmonConfig, profile: Profile): Liv
     mappings: metrics,
     read: async ({ chip, input }) => {
       const device = await findDevice(folder, chip, 'name')
-      const channel = INPUT.test(input) ? input : await labelled(device, input)
+      const channel = HWMON_INPUT.test(input) ? input : await labelled(device, input)
       return (await readNumber(join(device, `${channel}_input`))) / UNITS[channel.replace(/\d+$/, '')]
     }
   })
@@ -46,7 +47,7 @@ async function labelled(device: string, label: string): Promise<string> {
   for (const file of (await readdir(device)).filter(name => name.endsWith('_label')).sort()) {
     const channel = file.slice(0, -'_label'.length)
     const text = await readAttribute(join(device, file)).catch(() => '')
-    if (text === label && INPUT.test(channel)) return channel
+    if (text === label && HWMON_INPUT.test(channel)) return channel
     labels.push(text)
   }
   throw new Error(`${device} has no input "${label}"${labels.length === 0 ? '' : `; there are: ${labels.join(', ')}`}`)
