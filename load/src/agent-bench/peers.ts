@@ -35,13 +35,13 @@ function agent(folder: string, cli: string, mqttPort: number): Contender {
   return { name: 'agent', command: agentCommand(cli, config), topics: 'tm/1/bench/batch', messagesPerS: 1 }
 }
 
-/** Of the load three values, of the memory six, and the uptime. */
+/** Of the load three values, of the memory six, and the uptime. Its host name is also its MQTT client ID, which no other may have. */
 function collectd(folder: string, mqttPort: number): Contender {
   const path = join(folder, 'collectd.conf')
   writeFileSync(
     path,
     `Interval 1
-Hostname "bench"
+Hostname "machine"
 FQDNLookup false
 BaseDir "${folder}"
 PIDFile "${folder}/collectd.pid"
@@ -60,7 +60,7 @@ LoadPlugin mqtt
 `
   )
   const program = ['/usr/sbin/collectd', '/usr/local/sbin/collectd'].find(existsSync) ?? 'collectd'
-  return { name: 'collectd', command: [program, '-f', '-C', path], topics: 'collectd/bench/', messagesPerS: 8 }
+  return { name: 'collectd', command: [program, '-f', '-C', path], topics: 'collectd/machine/', messagesPerS: 8 }
 }
 
 /** With its defaults, its editor among them, since that is how it is installed; without its daily call home. */
