@@ -1,18 +1,18 @@
 #!/usr/bin/env node
-/** `npm run bench:agent`: what the agent costs on a device, beside collectd and Node-RED where they are installed. Linux only. */
-import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+/** `npm run bench:agent`: what the agent costs on a device, beside collectd and Node-RED. Linux only. 1: something went wrong. 2: to be corrected. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import type { BufferFigures, BufferJob } from './agent-bench/buffer-bench.js'
 import { FLOOD_AGENTS, FLOOD_READINGS, floodPubackMs } from './agent-bench/flood.js'
-import { collectdCommand, nodeRedCommand } from './agent-bench/peers.js'
-import { agentCommand, type Footprint, measure, runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
+import { measureFootprints } from './agent-bench/footprint.js'
+import { CONTENDERS, type ContenderName } from './agent-bench/peers.js'
+import { runAgentOnce, startGateway, writeAgentConfig } from './agent-bench/processes.js'
 import { installAgent } from './agent-package/install.js'
-import { someOf, wholeNumber } from './proof-command.js'
-import { freePort } from './run/gateway-process.js'
+import { endAs, someOf, wholeNumber } from './proof-command.js'
 
 interface Row {
   readonly what: string
@@ -21,18 +21,43 @@ interface Row {
   readonly reach: string
 }
 
+interface Options {
+  readonly seconds: number
+  readonly drain: number
+  readonly only: readonly string[]
+  readonly of: readonly ContenderName[]
+  readonly json?: true
+}
+
 const PARTS = ['buffer', 'drain', 'flood', 'footprint']
 
-const { seconds, drain, only, nodeRed, json } = new Command('bench:agent')
+const program = new Command('npm run bench:agent --')
   .description('Measures what the agent costs: disk, memory, processor, start, drain, and live devices while many drain.')
-  .option('--seconds <n>', 'how long memory and processor are measured, each', wholeNumber(86_400), 60)
+  .option('--seconds <n>', 'how long memory and processor are measured', wholeNumber(86_400), 60)
   .option('--drain <n>', 'readings that are drained, a multiple of 500', wholeNumber(1_000_000_000), 1_000_000)
   .option('--only <parts>', `some of ${PARTS.join(',')}`, someOf(PARTS), PARTS)
-  .option('--node-red <folder>', 'where `npm i --prefix FOLDER node-red` was done')
+  .option('--of <names>', `whose memory and processor, of ${CONTENDERS.join(',')}`, namesOf, [...CONTENDERS])
   .option('--json', 'print JSON')
-  .addHelpText('after', '\nExample:\n  $ npm run bench:agent -- --seconds 600 --node-red /opt/node-red')
-  .parse()
-  .opts<{ seconds: number; drain: number; only: string[]; nodeRed?: string; json?: true }>()
+  .addHelpText(
+    'after',
+    `
+Memory and processor are measured of all at the same time, at the same job: ten values a second, published to mosquitto with QoS 1.
+apt-get install mosquitto collectd-core libmosquitto1. Node-RED is installed into a cache folder when it is first used.
+
+Examples:
+  $ npm run bench:agent -- --seconds 600
+  $ npm run bench:agent -- --only drain,footprint --of agent`
+  )
+  .showHelpAfterError('(--help shows the options)')
+  .exitOverride()
+
+function namesOf(text: string): readonly ContenderName[] {
+  return text.split(',').map(name => {
+    const known = CONTENDERS.find(contender => contender === name.trim())
+    if (known === undefined) throw new InvalidArgumentError(`There is no ${name}; there are ${CONTENDERS.join(', ')}.`)
+    return known
+  })
+}
 
 const root = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
 const rows: Row[] = []
@@ -62,7 +87,7 @@ function benchBuffer(): void {
   row('sampling into the buffer, strict, 500 a commit', capacity.readings / capacity.seconds, 'readings/s', '>= 50000')
 }
 
-async function benchDrain(cli: string): Promise<void> {
+async function benchDrain(cli: string, { drain }: Options): Promise<void> {
   const at = folder('drain')
   const gateway = await startGateway(at)
   try {
@@ -88,48 +113,41 @@ async function benchFlood(cli: string): Promise<void> {
   }
 }
 
-async function benchFootprint(cli: string): Promise<void> {
-  const at = folder('footprint')
-  const port = await freePort()
-  const broker = existsSync('/usr/sbin/mosquitto') ? spawn('/usr/sbin/mosquitto', ['-p', String(port)], { stdio: 'ignore' }) : null
-  if (broker === null) throw new Error('mosquitto is missing: apt-get install mosquitto')
+async function benchFootprint(cli: string, { of, seconds }: Options): Promise<void> {
+  const footprints = await measureFootprints(of, folder('footprint'), cli, seconds)
+  for (const { name, rssMb, cpuPercent } of footprints) {
+    row(`${name}, ten values a second for ${seconds} s: RSS`, rssMb, 'MB', name === 'agent' ? '<= 75' : '')
+    row(`${name}: processor, later half of that, of one core`, cpuPercent, '%', name === 'agent' ? '<= 0.5' : '')
+  }
+  const [agent, nodeRed] = (['agent', 'node-red'] as const).map(name => footprints.find(footprint => footprint.name === name))
+  if (agent !== undefined && nodeRed !== undefined)
+    row("agent's RSS beside that of node-red", agent.rssMb / nodeRed.rssMb, 'times', '<= 0.5')
+}
+
+async function main(): Promise<number> {
   try {
-    const config = writeAgentConfig(at, `mqtt://127.0.0.1:${port}`, { buffer: { path: 'buffer.sqlite', durability: 'spill' } })
-    const peers: [string, string[] | null][] = [
-      ['agent', agentCommand(cli, config)],
-      ['collectd', collectdCommand(at, port)],
-      ['Node-RED', nodeRed === undefined ? null : nodeRedCommand(at, nodeRed, port)]
-    ]
-    for (const [name, command] of peers) {
-      if (command === null) {
-        process.stderr.write(`${name} is not installed: left out\n`)
-        continue
-      }
-      const { rssMb, cpuPercent }: Footprint = await measure(command, seconds)
-      row(`${name}, one reading of 10 values a second for ${seconds} s: RSS`, rssMb, 'MB', name === 'agent' ? '<= 75' : '')
-      row(`${name}: processor, of one core`, cpuPercent, '%', name === 'agent' ? '<= 0.5' : '')
+    const options = program.parse().opts<Options>()
+    const { only } = options
+    if (only.includes('buffer')) benchBuffer()
+    if (only.some(part => part !== 'buffer')) {
+      const { cli } = await installAgent(folder('package')) // what a device runs
+      if (only.includes('drain')) await benchDrain(cli, options)
+      if (only.includes('flood')) await benchFlood(cli)
+      if (only.includes('footprint')) await benchFootprint(cli, options)
     }
+    process.stdout.write(options.json ? `${JSON.stringify(rows)}\n` : tableText())
+    return 0
   } finally {
-    broker.kill('SIGTERM')
+    rmSync(root, { recursive: true, force: true })
   }
 }
 
-try {
-  if (only.includes('buffer')) benchBuffer()
-  if (only.some(part => part !== 'buffer')) {
-    const { cli } = await installAgent(folder('package')) // what a device runs
-    if (only.includes('drain')) await benchDrain(cli)
-    if (only.includes('flood')) await benchFlood(cli)
-    if (only.includes('footprint')) await benchFootprint(cli)
-  }
-  if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
-  else
-    for (const { what, value, unit, reach } of rows)
-      process.stdout.write(`${what.padEnd(84)}${format(value).padStart(10)} ${unit.padEnd(11)}${reach}\n`)
-} finally {
-  rmSync(root, { recursive: true, force: true })
+function tableText(): string {
+  return rows.map(({ what, value, unit, reach }) => `${what.padEnd(84)}${format(value).padStart(10)} ${unit.padEnd(11)}${reach}\n`).join('')
 }
 
 function format(value: number): string {
   return value >= 100 ? String(Math.round(value)) : value.toFixed(2)
 }
+
+await endAs('bench:agent', main)

@@ -1,9 +1,11 @@
 /** The peers of the comparison, as far as they are installed here. */
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { measureFootprints } from '../../load/src/agent-bench/footprint.js'
 import { InfluxPeer } from '../../load/src/peers/influxdb.js'
 import { MosquittoPeer, ownSubscriber } from '../../load/src/peers/mosquitto.js'
 import type { Peer } from '../../load/src/peers/peer.js'
@@ -52,6 +54,33 @@ test.skipIf(!has('influxd'))(
   'InfluxDB keeps a point a reading, and all of them after a kill',
   async () => {
     await expectToKeep(await InfluxPeer.in(folder()), true)
+  },
+  60_000
+)
+
+test.skipIf(!has('mosquitto'))(
+  'memory and processor are those of an agent whose readings arrive, and of none that is silent',
+  async () => {
+    const dir = folder()
+    const [agent] = await measureFootprints(
+      ['agent'],
+      join(dir, 'works'),
+      fileURLToPath(new URL('../../agent/dist/cli.js', import.meta.url)),
+      4
+    )
+    expect(agent.rssMb).toBeGreaterThan(30)
+    expect(agent.rssMb).toBeLessThan(200)
+    expect(agent.cpuPercent).toBeLessThan(100)
+
+    const silent = join(dir, 'silent.mjs')
+    writeFileSync(
+      silent,
+      `import { readFileSync } from 'node:fs'
+      import mqtt from ${JSON.stringify(import.meta.resolve('mqtt'))}
+      const { gateway } = JSON.parse(readFileSync(process.argv.at(-1), 'utf8'))
+      mqtt.connect(gateway.url).publish('tm/1/bench/batch', 'once')`
+    )
+    await expect(measureFootprints(['agent'], join(dir, 'silent'), silent, 4)).rejects.toThrow('agent has published 0 messages in 2 s')
   },
   60_000
 )

@@ -1,18 +1,11 @@
-/** Real processes side by side: what they take of memory and processor, and how long an agent takes to start and to drain. */
+/** Real processes: a gateway, and agents that are timed from start to end. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Child } from '../child.js'
 import { usageOf } from '../run/usage.js'
 import { serving } from '../serving.js'
-
-export interface Footprint {
-  readonly rssMb: number
-  /** Of one core. */
-  readonly cpuPercent: number
-}
 
 /** How often the processor time of an agent is looked at that ends by itself, ms. */
 const LOOK_MS = 50
@@ -61,21 +54,4 @@ export async function runAgentOnce(cli: string, config: string): Promise<{ secon
 
 export function agentCommand(cli: string, config: string): string[] {
   return [process.execPath, cli, 'start', '--config', config]
-}
-
-/** Starts a command for so long, and measures the later half of that. Ends it. */
-export async function measure([program, ...args]: readonly string[], seconds: number): Promise<Footprint> {
-  const child = spawn(program, args, { stdio: 'ignore' })
-  const failed = once(child, 'error').then(([error]) => Promise.reject(error))
-  failed.catch(() => undefined)
-  try {
-    await Promise.race([delay((seconds / 2) * 1000), failed])
-    const pids = [child.pid!]
-    const before = usageOf(pids)
-    await delay((seconds / 2) * 1000)
-    const { cpuS, residentMb } = usageOf(pids)
-    return { rssMb: residentMb, cpuPercent: ((cpuS - before.cpuS) / (seconds / 2)) * 100 }
-  } finally {
-    child.kill('SIGTERM')
-  }
 }

@@ -20,7 +20,9 @@ export interface Subscriber {
   isUp(): Promise<boolean>
 }
 
-const BROKER = '/usr/sbin/mosquitto'
+const DEBIANS = '/usr/sbin/mosquitto'
+/** The broker's program; Debian puts it where a user's PATH does not look. */
+export const BROKER = existsSync(DEBIANS) ? DEBIANS : 'mosquitto'
 
 export class MosquittoPeer implements Peer {
   readonly durability =
@@ -47,8 +49,7 @@ export class MosquittoPeer implements Peer {
       config,
       `listener ${port} 127.0.0.1\nallow_anonymous true\n${process.getuid?.() === 0 ? 'user root\n' : ''}${store}max_queued_messages 0\nmax_inflight_messages 1000\n`
     )
-    const command = existsSync(BROKER) ? BROKER : 'mosquitto'
-    const broker = new Program('mosquitto', command, ['-c', config], join(dir, 'mosquitto.log'))
+    const broker = new Program('mosquitto', BROKER, ['-c', config], join(dir, 'mosquitto.log'))
     return new MosquittoPeer(name, dir, port, broker, await subscriberOf(port, join(dir, 'readings.jsonl')))
   }
 

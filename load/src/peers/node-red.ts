@@ -16,7 +16,7 @@ import { Program } from './program.js'
 const VERSION = '4.1.8'
 
 export async function nodeRed(dir: string, mqttPort: number, file: string): Promise<Subscriber> {
-  const cli = installed()
+  const cli = installedNodeRed()
   const userDir = join(dir, 'node-red')
   mkdirSync(userDir, { recursive: true })
   const httpPort = await freePort()
@@ -40,7 +40,7 @@ export async function nodeRed(dir: string, mqttPort: number, file: string): Prom
 }
 
 /** The path of Node-RED's program; installs it where it is not there yet. */
-function installed(): string {
+export function installedNodeRed(): string {
   const folder = join(tmpdir(), `tidemark-node-red-${VERSION}`)
   const cli = join(folder, 'node_modules/node-red/red.js')
   if (existsSync(cli)) return cli

@@ -20,6 +20,12 @@ export class Program {
     private readonly env: Readonly<Record<string, string>> = {}
   ) {}
 
+  /** Of the process that runs. */
+  get pid(): number {
+    if (this.child?.pid === undefined) throw new Error(`${this.name} does not run`)
+    return this.child.pid
+  }
+
   /** Resolves when `isUp` says so. */
   async start(isUp: () => Promise<boolean>): Promise<void> {
     const log = createWriteStream(this.logPath, { flags: 'a' })
