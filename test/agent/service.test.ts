@@ -1,4 +1,4 @@
-/** What `install`, `uninstall` and `logs` do, as far as it can be seen without a systemd that runs; with one: test/e2e/service.test.ts. */
+/** What `install`, `uninstall` and `logs` do, as far as it can be seen without a systemd that runs; with one: test/load/agent-package.test.ts. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
