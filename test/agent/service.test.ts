@@ -102,6 +102,14 @@ describe('the unit', () => {
     expect(elsewhere).not.toContain('StateDirectory')
   })
 
+  test('quotes paths, so that systemd takes each character as itself', () => {
+    const config = '/home/pi/my "$HOME" 50%.yaml'
+    const text = unitText({ ...FACTS, config, bufferPath: '/srv/50 %/b.sqlite' })
+    expect(text).toContain(' start --config "/home/pi/my \\"$$HOME\\" 50%%.yaml"\n')
+    expect(text).toContain('\nReadWritePaths="/srv/50 %%"\n')
+    expect(markerOf(text)).toMatchObject({ config, bufferPath: '/srv/50 %/b.sqlite' })
+  })
+
   test('leaves room for the ring of memory', () => {
     expect(unitText(FACTS)).toMatch(/^MemoryMax=256M$/m)
     expect(unitText({ ...FACTS, ringBytes: 64 * 2 ** 20 })).toMatch(/^MemoryMax=376M$/m)
