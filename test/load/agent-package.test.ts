@@ -83,8 +83,11 @@ test('installed from its tarball, the agent runs as a service that survives what
   }
   const { folder } = await installed
   copyInto(machine, folder, '/opt/tidemark-agent')
-  for (const name of ['bindings', 'file-uri-to-path'])
-    copyInto(machine, join(ROOT, 'node_modules', name), `/opt/tidemark-agent/node_modules/${name}`)
+  // what the better-sqlite3 for Node 20 needs, which here lies beside it
+  for (const name of ['bindings', 'file-uri-to-path']) {
+    const from = join(ROOT, 'node_modules', name)
+    if (existsSync(from)) copyInto(machine, from, `/opt/tidemark-agent/node_modules/${name}`)
+  }
   const gateway = await startGateway(join(tempDir(), 'data'))
   const agent = (...args: string[]) => machine.run(process.execPath, '/opt/tidemark-agent/dist/cli.js', ...args)
   const done = (...args: string[]) => {
