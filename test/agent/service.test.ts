@@ -1,4 +1,4 @@
-/** What `install`, `uninstall` and `logs` do, as far as it can be seen without a systemd that runs; with one: test/e2e/service.test.ts. */
+/** What `install`, `uninstall` and `logs` do, as far as it can be seen without a systemd that runs; with one: test/load/agent-package.test.ts. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -100,6 +100,14 @@ describe('the unit', () => {
     const elsewhere = unitText({ ...FACTS, bufferPath: '/srv/data/b.sqlite' })
     expect(elsewhere).toMatch(/^ReadWritePaths=\/srv\/data$/m)
     expect(elsewhere).not.toContain('StateDirectory')
+  })
+
+  test('quotes paths, so that systemd takes each character as itself', () => {
+    const config = '/home/pi/my "$HOME" 50%.yaml'
+    const text = unitText({ ...FACTS, config, bufferPath: '/srv/50 %/b.sqlite' })
+    expect(text).toContain(' start --config "/home/pi/my \\"$$HOME\\" 50%%.yaml"\n')
+    expect(text).toContain('\nReadWritePaths="/srv/50 %%"\n')
+    expect(markerOf(text)).toMatchObject({ config, bufferPath: '/srv/50 %/b.sqlite' })
   })
 
   test('leaves room for the ring of memory', () => {

@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
@@ -33,8 +33,8 @@ export async function bootMachine(): Promise<Machine | string> {
   onTestFinished(async () => {
     child.kill('SIGKILL')
     await closed
-    const cgroup = readFileSync(join(dir, 'cgroup'), 'utf8').trim()
-    await until('its processes to end', () => removeCgroup(cgroup))
+    const cgroup = textOf(join(dir, 'cgroup'))
+    if (cgroup !== '') await until('its processes to end', () => removeCgroup(cgroup))
   })
   let pid = 0
   const run: Machine['run'] = (...command) => {
@@ -47,7 +47,7 @@ export async function bootMachine(): Promise<Machine | string> {
   }
   const isUp = await until('systemd to boot', () => {
     if (child.exitCode !== null) return 'ended'
-    pid = Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim())
+    pid = Number(textOf(`/proc/${child.pid}/task/${child.pid}/children`))
     return pid > 0 && /^(running|degraded)$/.test(run('systemctl', 'is-system-running').stdout.trim()) && 'up'
   })
   return isUp === 'up' ? { root: `/proc/${pid}/root`, run } : `no systemd can be booted here: ${said.trim()}`
@@ -56,6 +56,11 @@ export async function bootMachine(): Promise<Machine | string> {
 /** Copies a folder into the machine, with what its links point to. */
 export function copyInto({ root }: Machine, from: string, to: string): void {
   cpSync(from, join(root, to), { recursive: true, dereference: true })
+}
+
+/** Empty where there is no such file. */
+function textOf(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : ''
 }
 
 /** False as long as a process is in it. */
