@@ -2,12 +2,12 @@
  * The MQTT front of one process: takes connections up to its cap, serves them, and knows which of them is a device's. It decodes no
  * readings. What it appends is the core's; PUBACK is written only when the core says that the frame is durable.
  */
-import type { Socket } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { relayMatcher } from './admission.js'
 import { AedesSessions } from './aedes-sessions.js'
+import type { ClientSocket } from './client-socket.js'
 import type { DeviceMessage, DownstreamKind, FrontCore, FrontEnd, Will } from './core.js'
 import { LightSessions } from './light-sessions.js'
 import { Listener } from './listener.js'
@@ -167,7 +167,7 @@ export class Front implements FrontEnd {
     this.loopDelay.disable()
   }
 
-  private accept(socket: Socket): void {
+  private accept(socket: ClientSocket): void {
     if (this.light === null) this.aedes.accept(socket)
     else this.light.accept(socket)
   }

@@ -5,10 +5,10 @@
  * Thousands of these are there at a time, so there are no closures, no timers and no objects a message: what all share is in
  * `LightSessions`. Its life: `new` until CONNECT, `connected`, perhaps `leaving` (to aedes, once its last PUBACK is written), `over`.
  */
-import type { Socket } from 'node:net'
 import type { AppendReceiver } from '../log/frame-log.js'
 import { admitPublish, payloadBytesMax, type UpstreamKind } from './admission.js'
 import { PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
+import type { ClientSocket, Reader } from './client-socket.js'
 import type { Downstream, DownstreamKind, Will } from './core.js'
 import type { Session } from './front.js'
 import {
@@ -43,7 +43,7 @@ const UNWRITTEN_BYTES_MAX = 64 * 1024
 
 export type LightState = 'new' | 'connected' | 'leaving' | 'over'
 
-export class LightSession implements Session, AppendReceiver {
+export class LightSession implements Session, AppendReceiver, Reader {
   state: LightState = 'new'
   deviceId = ''
   number = 0
@@ -76,7 +76,7 @@ export class LightSession implements Session, AppendReceiver {
 
   constructor(
     readonly shared: LightSessions,
-    readonly socket: Socket
+    readonly socket: ClientSocket
   ) {
     this.seenTick = shared.tick
   }

@@ -2,7 +2,8 @@
  * Accepts connections up to a cap: at the cap it stops listening, so that the system or another front takes them, and listens again
  * when a few have gone. A connection counts until whoever took it says that it has ended.
  */
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server } from 'node:net'
+import { ClientSocket } from './client-socket.js'
 
 /** Connections that the system may hold for us until we accept them. */
 const BACKLOG = 16_384
@@ -22,7 +23,7 @@ export class Listener {
 
   constructor(
     private readonly connectionsMax: number,
-    private readonly accept: (socket: Socket) => void
+    private readonly accept: (socket: ClientSocket) => void
   ) {}
 
   /** Resolves with the port. Rejects where it cannot listen. */
@@ -50,7 +51,7 @@ export class Listener {
   }
 
   private open(): Promise<number> {
-    const server = createServer({ noDelay: true }, socket => this.take(socket))
+    const server = createServer({ noDelay: true, pauseOnConnect: true }, accepted => this.take(new ClientSocket(accepted)))
     this.server = server
     return new Promise((resolve, reject) => {
       server.once('error', error => {
@@ -65,7 +66,7 @@ export class Listener {
     })
   }
 
-  private take(socket: Socket): void {
+  private take(socket: ClientSocket): void {
     this.connections++
     if (this.connections >= this.connectionsMax) this.stop()
     this.accept(socket)
