@@ -244,14 +244,19 @@ export class LightSession implements Session, AppendReceiver, Reader {
       this.refusePublish(bytes, topicStart, topicEnd, end - payloadStart)
       return
     }
-    const { front } = this.shared
-    const idStart = idStartOf(topicStart)
+    const { front, frame } = this.shared
+    frame.kind = kind
+    frame.bytes = bytes
+    frame.idStart = idStartOf(topicStart)
+    frame.idEnd = frame.idStart + this.deviceId.length
+    frame.payloadStart = payloadStart
+    frame.payloadEnd = end
     const messageId = qos === 1 ? bytes[topicEnd] * 256 + bytes[topicEnd + 1] : 0
     const token = messageId + (end - payloadStart) * MESSAGE_IDS
     this.unackedCount++
     this.unackedBytes += end - payloadStart
     front.notePublished()
-    front.core.appendFrom(kind, bytes, idStart, idStart + this.deviceId.length, payloadStart, end, this, qos === 1 ? token : -1 - token)
+    front.core.appendFrom(frame, this, qos === 1 ? token : -1 - token)
     if (this.unackedCount >= UNACKED_MAX || this.unackedBytes >= UNACKED_BYTES_MAX || front.core.isFull) this.shared.hold(this)
   }
 

@@ -3,6 +3,7 @@
  * nothing, the PUBACKs of a wave (one write a socket), and who is held.
  */
 import { setTimeout as pause } from 'node:timers/promises'
+import type { FrameInPlace } from '../log/frames.js'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
 import type { ClientSocket } from './client-socket.js'
 import type { Downstream, Will } from './core.js'
@@ -41,6 +42,8 @@ export interface Handover {
 export class LightSessions {
   /** Counts up; never 0. */
   tick = 1
+  /** What a session fills in to append it: one for all. */
+  readonly frame: FrameInPlace = { kind: 'batch', bytes: Buffer.alloc(0), idStart: 0, idEnd: 0, payloadStart: 0, payloadEnd: 0 }
   private readonly sessions = new Set<LightSession>()
   private readonly held = new Set<LightSession>()
   private touched: LightSession[] = []

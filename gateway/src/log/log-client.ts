@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Appended, AppendReceiver, FrameLog, PackedLog } from './frame-log.js'
-import { type Frame, type FrameKind, frameBytes, writeFrame } from './frames.js'
+import { type Frame, type FrameInPlace, type FrameKind, frameBytes, writeFrame } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 import { Wave } from './wave.js'
 
@@ -85,17 +85,8 @@ export class LogClient implements FrameLog, PackedLog {
     this.schedule()
   }
 
-  appendFrom(
-    kind: FrameKind,
-    bytes: Uint8Array,
-    idStart: number,
-    idEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-    receiver: AppendReceiver,
-    token: number
-  ): void {
-    this.wave.addFrom(kind, bytes, idStart, idEnd, payloadStart, payloadEnd, receiver, token)
+  appendFrom(frame: FrameInPlace, receiver: AppendReceiver, token: number): void {
+    this.wave.addFrom(frame, receiver, token)
     this.schedule()
   }
 
