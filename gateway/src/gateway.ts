@@ -19,6 +19,7 @@ import { MaintenanceClient } from './maintenance/maintenance-client.js'
 import { PipelineClient } from './pipeline/pipeline-client.js'
 import { type Control, encodeControl } from './processor/control.js'
 import { RepairTrigger } from './repair/repair-trigger.js'
+import { seldom } from './seldom.js'
 import { Serving } from './serving/serving.js'
 import { ServingClient } from './serving/serving-client.js'
 
@@ -184,16 +185,6 @@ export function appendControl(log: LogClient, control: Control): Promise<number>
   return new Promise((resolve, reject) => {
     log.append('control', '', encodeControl(control), (error, entry) => (error === null ? resolve(entry) : reject(error)))
   })
-}
-
-/** Calls through at most once in `ms`. */
-function seldom<T>(ms: number, call: (value: T) => void): (value: T) => void {
-  let calledMs = Number.NEGATIVE_INFINITY
-  return value => {
-    if (performance.now() - calledMs < ms) return
-    calledMs = performance.now()
-    call(value)
-  }
 }
 
 function asConfigError(error: Error): never {

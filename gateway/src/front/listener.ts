@@ -15,6 +15,8 @@ export class Listener {
   connections = 0
   /** Called when listening begins or ends. */
   onChange: (isListening: boolean) => void = () => {}
+  /** Called when the system could not accept a connection; it goes on listening. */
+  onError: (error: Error) => void = () => {}
   /** The server that listens; at the cap, and when it is closed, there is none. */
   private server: Server | null = null
   private address = { host: '', port: 0 }
@@ -54,11 +56,17 @@ export class Listener {
     const server = createServer({ noDelay: true, pauseOnConnect: true }, accepted => this.take(new ClientSocket(accepted)))
     this.server = server
     return new Promise((resolve, reject) => {
-      server.once('error', error => {
+      let hasListened = false
+      server.on('error', error => {
+        if (hasListened) {
+          this.onError(error)
+          return
+        }
         if (this.server === server) this.server = null
         reject(error)
       })
       server.listen({ ...this.address, backlog: BACKLOG }, () => {
+        hasListened = true
         const address = server.address()
         this.onChange(true)
         resolve(typeof address === 'object' && address !== null ? address.port : this.address.port)
