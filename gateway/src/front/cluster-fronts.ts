@@ -19,6 +19,12 @@ import { LocalCore } from './local-core.js'
 import type { Presence } from './presence.js'
 import { emptyStats, type FrontStats, type ProcessStats, sumOf } from './stats.js'
 
+/**
+ * A light session leaves no garbage that lives longer than a wave, so a small young generation costs no time; with V8's own limit of
+ * 16 MiB it grows with what passes, to 22 MB a front more. aedes' clients are made of objects that live longer: they are left alone.
+ */
+const LIGHT_ARGS = ['--max-semi-space-size=4']
+
 /** A front that has lived so long died of something else than its start, ms. */
 const LIVED_MS = 10_000
 
@@ -88,6 +94,7 @@ export class ClusterFronts implements Fronts {
     cluster.setupPrimary({
       exec: fileURLToPath(new URL('./front-process.js', import.meta.url)),
       args: [],
+      execArgv: [...(this.options.lightSessions ? LIGHT_ARGS : []), ...process.execArgv],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
       serialization: 'advanced'
     })
