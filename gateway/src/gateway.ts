@@ -22,6 +22,7 @@ import { RepairTrigger } from './repair/repair-trigger.js'
 import { seldom } from './seldom.js'
 import { Serving } from './serving/serving.js'
 import { ServingClient } from './serving/serving-client.js'
+import { giveWayTo, threadId } from './thread-priority.js'
 
 /** Bytes of the log that the processor may be behind before PUBACKs are delayed: they lie on disk, not in memory. */
 const BEHIND_BYTES_MAX = 2 * 1024 ** 3
@@ -100,6 +101,8 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
     refusePort('http', config.http, error)
   )
   const mqttPort = await fronts.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
+
+  giveWayTo([threadId(), log.thread])
 
   writeGatewayFile(config.dataDir, {
     http: reachable(config.http.host, http.port),

@@ -28,6 +28,8 @@ export class LogClient implements FrameLog, PackedLog {
   /** The last durable entry, and the bytes of frames appended since the start. */
   lastEntry = 0
   appendedBytes = 0
+  /** The worker's, as `threadId` has it. */
+  thread: number | null = null
   appendedWaves = 0
   refusedWaves = 0
   lastWaveRefused = false
@@ -61,6 +63,7 @@ export class LogClient implements FrameLog, PackedLog {
       worker.on('message', (message: FromLogWorker) => {
         if (message.type === 'open') {
           client.lastEntry = message.lastEntry
+          client.thread = message.thread
           worker.off('error', reject)
           resolve(client)
         } else if (message.type === 'failed-to-open') {
