@@ -20,8 +20,10 @@ import { MaintenanceClient } from './maintenance/maintenance-client.js'
 import { PipelineClient } from './pipeline/pipeline-client.js'
 import { type Control, encodeControl } from './processor/control.js'
 import { RepairTrigger } from './repair/repair-trigger.js'
+import { seldom } from './seldom.js'
 import { Serving } from './serving/serving.js'
 import { ServingClient } from './serving/serving-client.js'
+import { giveWayTo, threadId } from './thread-priority.js'
 
 /** Bytes of the log that the processor may be behind before PUBACKs are delayed: they lie on disk, not in memory. */
 const BEHIND_BYTES_MAX = 2 * 1024 ** 3
@@ -108,6 +110,8 @@ export async function startGateway(config: Config, logger: Logger): Promise<Gate
   )
   const mqttPort = await fronts.listen(config.mqtt.host, config.mqtt.port).catch(error => refusePort('mqtt', config.mqtt, error))
 
+  giveWayTo([threadId(), log.thread])
+
   writeGatewayFile(config.dataDir, {
     http: reachable(config.http.host, http.port),
     mqtt: reachable(config.mqtt.host, mqttPort),
@@ -192,16 +196,6 @@ export function appendControl(log: LogClient, control: Control): Promise<number>
   return new Promise((resolve, reject) => {
     log.append('control', '', encodeControl(control), (error, entry) => (error === null ? resolve(entry) : reject(error)))
   })
-}
-
-/** Calls through at most once in `ms`. */
-function seldom<T>(ms: number, call: (value: T) => void): (value: T) => void {
-  let calledMs = Number.NEGATIVE_INFINITY
-  return value => {
-    if (performance.now() - calledMs < ms) return
-    calledMs = performance.now()
-    call(value)
-  }
 }
 
 function asConfigError(error: Error): never {

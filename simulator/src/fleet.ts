@@ -14,7 +14,17 @@ import { type Course, Dispatch, type Sent } from './dispatch.js'
 import type { FleetOptions, FleetPhase } from './fleet-options.js'
 import { planOf } from './fleet-plan.js'
 import { Latency } from './latency.js'
-import { BACKLOG_MS_PER_TICK, CONNECT_MS_MIN, CONNECT_PER_S, DRAIN_MS_MAX, KEEPALIVE_S, PROGRESS_MS, TICK_MS } from './limits.js'
+import {
+  BACKLOG_MS_PER_TICK,
+  CONNECT_MS_MIN,
+  CONNECT_PER_S,
+  DRAIN_MS_MAX,
+  KEEPALIVE_S,
+  LEAVE_MS_MAX,
+  LEAVE_PER_S,
+  PROGRESS_MS,
+  TICK_MS
+} from './limits.js'
 import { devicesOf, dueMs, placeOf, type Share } from './schedule.js'
 import { type Counts, noCounts } from './tally.js'
 
@@ -65,6 +75,8 @@ export class Fleet implements ConnectionEvents<Sent> {
   private connectedAtStart = 0
   private over = 0
   private watched = 0
+  /** While draining: connections from this one on have not been told to leave. */
+  private leaving = 0
   private toldMs = this.beganMs
   private timer: NodeJS.Timeout | undefined
 
@@ -111,11 +123,6 @@ export class Fleet implements ConnectionEvents<Sent> {
     if (this.phase === 'sampling') this.bringBack(this.stoppedMs)
     this.phase = 'draining'
     this.course.isDraining = true
-    for (const connection of this.connections) {
-      this.dispatch.endIdle(connection)
-      this.dispatch.pumpAll(connection)
-      if (connection.isClosed && this.dispatch.isOver(connection)) this.endConnection()
-    }
   }
 
   onOpen(connection: Connection<Sent>, redelivered: number): void {
@@ -161,6 +168,7 @@ export class Fleet implements ConnectionEvents<Sent> {
     this.dialer.advance(nowMs, this.dial)
     if (this.phase === 'connecting') this.readyWhenConnected(nowMs)
     if (this.phase === 'sampling') this.sample(nowMs)
+    if (this.phase === 'draining') this.leave(nowMs)
     this.dispatch.sendBacklogs(BACKLOG_MS_PER_TICK)
     if (this.phase === 'draining' && nowMs - this.stoppedMs > (this.options.drainMsMax ?? DRAIN_MS_MAX)) this.finish()
     if (this.phase === 'done') return
@@ -211,6 +219,21 @@ export class Fleet implements ConnectionEvents<Sent> {
     const away = this.connections.filter(({ index }) => this.isAway(index))
     this.course.returnedMs = nowMs
     for (const { index } of away) this.dialer.admit(index)
+  }
+
+  /** Devices leave at no higher rate than they have sent, as far as that does not take too long. */
+  private leave(nowMs: number): void {
+    const { connections, dispatch, options } = this
+    const { intervalMs } = this.course.plan
+    const spanMs = Math.min(LEAVE_MS_MAX, (1000 * connections.length) / LEAVE_PER_S, intervalMs * (options.readingsPerMessage ?? 1))
+    const due = Math.min(connections.length, Math.ceil((connections.length * (nowMs - this.stoppedMs)) / spanMs))
+    while (this.leaving < due) {
+      const connection = connections[this.leaving++]
+      if (dispatch.isOver(connection)) continue // its last PUBACK has come meanwhile
+      dispatch.endIdle(connection)
+      dispatch.pumpAll(connection)
+      if (connection.isClosed && dispatch.isOver(connection)) this.endConnection()
+    }
   }
 
   private endConnection(): void {

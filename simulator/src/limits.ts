@@ -77,6 +77,13 @@ export const CONNECT_MS_MIN = 10_000
 /** How long a fleet may take to get everything acked when its time is over, in ms. */
 export const DRAIN_MS_MAX = 60_000
 
+/**
+ * When its time is over, a fleet leaves within so long, in ms, and sooner where so many connections of a process a second are enough: all at
+ * once would be a burst of messages that none of its devices means, and would delay the PUBACKs of the last readings.
+ */
+export const LEAVE_MS_MAX = 5000
+export const LEAVE_PER_S = 500
+
 /** How often the fleet looks at the clock, in ms. A reading is sent at most this much behind its time, if the machine keeps up. */
 export const TICK_MS = 5
 

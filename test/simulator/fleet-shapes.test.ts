@@ -6,7 +6,7 @@ import { decodeBatch, ROTATING_MACHINE } from '@tidemark/protocol'
 import { expect, onTestFinished, test } from 'vitest'
 import { BrokerUnreachableError, UsageError } from '../../simulator/src/broker.js'
 import type { FleetOptions, FleetProgress, FleetReport } from '../../simulator/src/fleet-options.js'
-import { MESSAGE_READINGS_MAX } from '../../simulator/src/limits.js'
+import { LEAVE_PER_S, MESSAGE_READINGS_MAX } from '../../simulator/src/limits.js'
 import { runOf } from '../../simulator/src/run-file.js'
 import { runFleet } from '../../simulator/src/run-fleet.js'
 import { verifyArchive } from '../../simulator/src/verify.js'
@@ -60,6 +60,13 @@ test('processes that are told to stop end with what they have sampled', async ()
     if (acked > 0) stop.abort()
   })
   expect(report.sampled).toBeGreaterThan(0)
+  await expectWhole(broker, report)
+})
+
+test('when their time is over devices leave one after the other, not in a burst', async () => {
+  const broker = await brokerFor()
+  const report = await runFleet({ ...optionsFor(broker), devices: 400, intervalMs: 1000, forMs: 1000 })
+  expect(report.drainMs).toBeGreaterThan((400_000 / LEAVE_PER_S) * 0.95)
   await expectWhole(broker, report)
 })
 

@@ -5,12 +5,12 @@
  *
  * aedes keeps and forwards nothing that clients publish: statuses come back from the core once they are durable, whoever sent them.
  */
-import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isDeviceId, topicOf } from '@tidemark/protocol'
 import { Aedes, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
 import { type Admitted, admitPublish, admitSubscription, downstreamOf, isStatusFilter } from './admission.js'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
+import type { ClientSocket } from './client-socket.js'
 import type { DeviceMessage, Downstream, DownstreamKind, Will } from './core.js'
 import type { Front, Session } from './front.js'
 import { CONNACK } from './light-packets.js'
@@ -68,7 +68,7 @@ export class AedesSessions {
   private front!: Front
   private readonly sessions = new Map<Client, AedesSession>()
   private readonly heldSessions = new Set<AedesSession>()
-  private readonly sockets = new Set<Socket>()
+  private readonly sockets = new Set<ClientSocket>()
   private readonly handovers = new WeakMap<Client, Handover>()
   private isHeld = false
 
@@ -111,7 +111,7 @@ export class AedesSessions {
   }
 
   /** Serves a connection, from its beginning or from where a light session has left it. */
-  accept(socket: Socket, handover: Handover | null = null): void {
+  accept(socket: ClientSocket, handover: Handover | null = null): void {
     const connection = new MeteredConnection(socket, PACKET_BYTES_MAX, handover?.seen, handover?.isConnected ? CONNACK.length : 0)
     let client: Client | null = null
     this.sockets.add(socket)

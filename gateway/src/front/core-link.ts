@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net'
 import type { AppendReceiver } from '../log/frame-log.js'
-import type { FrameKind } from '../log/frames.js'
+import type { FrameInPlace, FrameKind } from '../log/frames.js'
 import { Wave } from '../log/wave.js'
 import { type Connected, type DeviceMessage, type FrontCore, type FrontEnd, StaleDeathError } from './core.js'
 import { encodeMessage, encodeWaveHead, MessageSplitter, type ToCore, type ToFront } from './link-messages.js'
@@ -62,17 +62,8 @@ export class CoreLink implements FrontCore {
     this.schedule()
   }
 
-  appendFrom(
-    kind: FrameKind,
-    bytes: Uint8Array,
-    idStart: number,
-    idEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-    receiver: AppendReceiver,
-    token: number
-  ): void {
-    this.wave.addFrom(kind, bytes, idStart, idEnd, payloadStart, payloadEnd, receiver, token)
+  appendFrom(frame: FrameInPlace, receiver: AppendReceiver, token: number): void {
+    this.wave.addFrom(frame, receiver, token)
     this.schedule()
   }
 

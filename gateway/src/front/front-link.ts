@@ -51,6 +51,11 @@ export class FrontLink implements FrontEnd, AppendReceiver, MessageSink<ToCore> 
     socket.on('error', () => {}) // 'close' follows
   }
 
+  /** Whether the front is not read just now: it may have said what we have not heard. */
+  get isHeld(): boolean {
+    return this.resuming !== null
+  }
+
   /** Resolves when the front is gone and all that it had said has been read. */
   closed(): Promise<void> {
     return new Promise(resolve => this.socket.once('close', () => resolve()))

@@ -2,12 +2,13 @@
  * The MQTT front of one process: takes connections up to its cap, serves them, and knows which of them is a device's. It decodes no
  * readings. What it appends is the core's; PUBACK is written only when the core says that the frame is durable.
  */
-import type { Socket } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { seldom } from '../seldom.js'
 import { relayMatcher } from './admission.js'
 import { AedesSessions } from './aedes-sessions.js'
+import type { ClientSocket } from './client-socket.js'
 import type { DeviceMessage, DownstreamKind, FrontCore, FrontEnd, Will } from './core.js'
 import { LightSessions } from './light-sessions.js'
 import { Listener } from './listener.js'
@@ -37,6 +38,9 @@ const LINGER_MS = 1000
 const QUIET_ROUNDS = 3
 const QUIET_MS = 5
 
+/** Connections that cannot be accepted come by the hundred; a line that often says enough. */
+const ERROR_LINE_MS = 10_000
+
 const LOOP_DELAY_RESOLUTION_MS = 10
 
 export class Front implements FrontEnd {
@@ -64,6 +68,9 @@ export class Front implements FrontEnd {
     this.isRelay = relayMatcher(relays)
     this.light = lightSessions ? new LightSessions(this, (socket, handover) => aedes.accept(socket, handover)) : null
     this.listener = new Listener(connectionsMax, socket => this.accept(socket))
+    this.listener.onError = seldom(ERROR_LINE_MS, ({ message }, leftOut) =>
+      this.logger.error({ error: message, leftOut }, 'a connection could not be accepted')
+    )
     this.loopDelay.enable()
   }
 
@@ -167,7 +174,7 @@ export class Front implements FrontEnd {
     this.loopDelay.disable()
   }
 
-  private accept(socket: Socket): void {
+  private accept(socket: ClientSocket): void {
     if (this.light === null) this.aedes.accept(socket)
     else this.light.accept(socket)
   }

@@ -5,10 +5,10 @@
  * Thousands of these are there at a time, so there are no closures, no timers and no objects a message: what all share is in
  * `LightSessions`. Its life: `new` until CONNECT, `connected`, perhaps `leaving` (to aedes, once its last PUBACK is written), `over`.
  */
-import type { Socket } from 'node:net'
 import type { AppendReceiver } from '../log/frame-log.js'
 import { admitPublish, payloadBytesMax, type UpstreamKind } from './admission.js'
 import { PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
+import type { ClientSocket, Reader } from './client-socket.js'
 import type { Downstream, DownstreamKind, Will } from './core.js'
 import type { Session } from './front.js'
 import {
@@ -43,7 +43,7 @@ const UNWRITTEN_BYTES_MAX = 64 * 1024
 
 export type LightState = 'new' | 'connected' | 'leaving' | 'over'
 
-export class LightSession implements Session, AppendReceiver {
+export class LightSession implements Session, AppendReceiver, Reader {
   state: LightState = 'new'
   deviceId = ''
   number = 0
@@ -76,7 +76,7 @@ export class LightSession implements Session, AppendReceiver {
 
   constructor(
     readonly shared: LightSessions,
-    readonly socket: Socket
+    readonly socket: ClientSocket
   ) {
     this.seenTick = shared.tick
   }
@@ -244,14 +244,19 @@ export class LightSession implements Session, AppendReceiver {
       this.refusePublish(bytes, topicStart, topicEnd, end - payloadStart)
       return
     }
-    const { front } = this.shared
-    const idStart = idStartOf(topicStart)
+    const { front, frame } = this.shared
+    frame.kind = kind
+    frame.bytes = bytes
+    frame.idStart = idStartOf(topicStart)
+    frame.idEnd = frame.idStart + this.deviceId.length
+    frame.payloadStart = payloadStart
+    frame.payloadEnd = end
     const messageId = qos === 1 ? bytes[topicEnd] * 256 + bytes[topicEnd + 1] : 0
     const token = messageId + (end - payloadStart) * MESSAGE_IDS
     this.unackedCount++
     this.unackedBytes += end - payloadStart
     front.notePublished()
-    front.core.appendFrom(kind, bytes, idStart, idStart + this.deviceId.length, payloadStart, end, this, qos === 1 ? token : -1 - token)
+    front.core.appendFrom(frame, this, qos === 1 ? token : -1 - token)
     if (this.unackedCount >= UNACKED_MAX || this.unackedBytes >= UNACKED_BYTES_MAX || front.core.isFull) this.shared.hold(this)
   }
 

@@ -2,9 +2,10 @@
  * What the light sessions of a front share: their sockets' listeners, one clock for keepalive and for connections that say or read
  * nothing, the PUBACKs of a wave (one write a socket), and who is held.
  */
-import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { FrameInPlace } from '../log/frames.js'
 import { CONNECT_MS_MAX, DRAIN_MS_MAX, PACKET_BYTES_MAX, UNACKED_BYTES_MAX, UNACKED_MAX } from './bounds.js'
+import type { ClientSocket } from './client-socket.js'
 import type { Downstream, Will } from './core.js'
 import type { Front } from './front.js'
 import { LightSession } from './light-session.js'
@@ -20,7 +21,7 @@ const KEEPALIVE_FACTOR = 1.5
 
 const SESSION = Symbol('light session')
 
-interface LightSocket extends Socket {
+interface LightSocket extends ClientSocket {
   [SESSION]: LightSession
 }
 
@@ -41,6 +42,8 @@ export interface Handover {
 export class LightSessions {
   /** Counts up; never 0. */
   tick = 1
+  /** What a session fills in to append it: one for all. */
+  readonly frame: FrameInPlace = { kind: 'batch', bytes: Buffer.alloc(0), idStart: 0, idEnd: 0, payloadStart: 0, payloadEnd: 0 }
   private readonly sessions = new Set<LightSession>()
   private readonly held = new Set<LightSession>()
   private touched: LightSession[] = []
@@ -49,7 +52,7 @@ export class LightSessions {
 
   constructor(
     readonly front: Front,
-    private readonly toAedes: (socket: Socket, handover: Handover) => void
+    private readonly toAedes: (socket: ClientSocket, handover: Handover) => void
   ) {
     this.ticking = setInterval(() => this.sweep(), TICK_MS)
   }
@@ -62,13 +65,14 @@ export class LightSessions {
     return this.held.size > 0
   }
 
-  accept(socket: Socket): void {
+  accept(socket: ClientSocket): void {
     const session = new LightSession(this, socket)
     ;(socket as LightSocket)[SESSION] = session
     this.sessions.add(session)
-    socket.on('data', onData)
+    socket.reader = session
     socket.on('error', onError)
     socket.on('close', onClose)
+    socket.resume()
   }
 
   appendWill(deviceId: string, { kind, payload }: Will): void {
@@ -127,7 +131,6 @@ export class LightSessions {
 
   handOver(session: LightSession, connectPacket: Buffer | null, unserved: Buffer): void {
     const { socket, configQos, ackQos } = session
-    socket.off('data', onData)
     socket.off('error', onError)
     socket.off('close', onClose)
     socket.off('drain', onDrain)
@@ -205,20 +208,16 @@ export class LightSessions {
   }
 }
 
-function onData(this: Socket, chunk: Buffer): void {
-  ;(this as LightSocket)[SESSION].feed(chunk)
-}
-
 function onError(): void {
   // 'close' follows
 }
 
-function onDrain(this: Socket): void {
+function onDrain(this: ClientSocket): void {
   const session = (this as LightSocket)[SESSION]
   session.shared.drained(session)
 }
 
-function onClose(this: Socket): void {
+function onClose(this: ClientSocket): void {
   const session = (this as LightSocket)[SESSION]
   session.shared.closed(session)
 }

@@ -2,7 +2,8 @@
  * Accepts connections up to a cap: at the cap it stops listening, so that the system or another front takes them, and listens again
  * when a few have gone. A connection counts until whoever took it says that it has ended.
  */
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server } from 'node:net'
+import { ClientSocket } from './client-socket.js'
 
 /** Connections that the system may hold for us until we accept them. */
 const BACKLOG = 16_384
@@ -14,6 +15,8 @@ export class Listener {
   connections = 0
   /** Called when listening begins or ends. */
   onChange: (isListening: boolean) => void = () => {}
+  /** Called when the system could not accept a connection; it goes on listening. */
+  onError: (error: Error) => void = () => {}
   /** The server that listens; at the cap, and when it is closed, there is none. */
   private server: Server | null = null
   private address = { host: '', port: 0 }
@@ -22,7 +25,7 @@ export class Listener {
 
   constructor(
     private readonly connectionsMax: number,
-    private readonly accept: (socket: Socket) => void
+    private readonly accept: (socket: ClientSocket) => void
   ) {}
 
   /** Resolves with the port. Rejects where it cannot listen. */
@@ -50,14 +53,20 @@ export class Listener {
   }
 
   private open(): Promise<number> {
-    const server = createServer({ noDelay: true }, socket => this.take(socket))
+    const server = createServer({ noDelay: true, pauseOnConnect: true }, accepted => this.take(new ClientSocket(accepted)))
     this.server = server
     return new Promise((resolve, reject) => {
-      server.once('error', error => {
+      let hasListened = false
+      server.on('error', error => {
+        if (hasListened) {
+          this.onError(error)
+          return
+        }
         if (this.server === server) this.server = null
         reject(error)
       })
       server.listen({ ...this.address, backlog: BACKLOG }, () => {
+        hasListened = true
         const address = server.address()
         this.onChange(true)
         resolve(typeof address === 'object' && address !== null ? address.port : this.address.port)
@@ -65,7 +74,7 @@ export class Listener {
     })
   }
 
-  private take(socket: Socket): void {
+  private take(socket: ClientSocket): void {
     this.connections++
     if (this.connections >= this.connectionsMax) this.stop()
     this.accept(socket)

@@ -1,6 +1,6 @@
 /** The core for a front in its own process: the log and the presence, with nothing between. */
 import type { AppendReceiver, FrameLog } from '../log/frame-log.js'
-import type { FrameKind } from '../log/frames.js'
+import type { FrameInPlace, FrameKind } from '../log/frames.js'
 import { type Connected, type DeviceMessage, type FrontCore, type FrontEnd, StaleDeathError } from './core.js'
 import type { Presence } from './presence.js'
 
@@ -22,20 +22,12 @@ export class LocalCore implements FrontCore {
     else this.log.appendFor(kind, deviceId, payload, receiver, token)
   }
 
-  appendFrom(
-    kind: FrameKind,
-    bytes: Uint8Array,
-    idStart: number,
-    idEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-    receiver: AppendReceiver,
-    token: number
-  ): void {
-    if (kind === 'status') {
+  appendFrom(frame: FrameInPlace, receiver: AppendReceiver, token: number): void {
+    if (frame.kind === 'status') {
+      const { bytes, idStart, idEnd, payloadStart, payloadEnd } = frame
       const deviceId = Buffer.from(bytes.subarray(idStart, idEnd)).toString('latin1')
       this.appendStatus(deviceId, bytes.subarray(payloadStart, payloadEnd), receiver, token)
-    } else this.log.appendFrom(kind, bytes, idStart, idEnd, payloadStart, payloadEnd, receiver, token)
+    } else this.log.appendFrom(frame, receiver, token)
   }
 
   connected(client: Connected): void {

@@ -1,5 +1,5 @@
-import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import type { ClientSocket, Reader } from './client-socket.js'
 import { PacketSizeMeter } from './packet-size-meter.js'
 
 /** A packet of a client is larger than the front takes. */
@@ -17,15 +17,15 @@ export class PacketTooLargeError extends Error {
  * A connection that was served otherwise before begins with the bytes that were `seen` then, and the first `unsentBytes` of what the
  * broker writes, which the client has had already, are not sent.
  */
-export class MeteredConnection extends Duplex {
+export class MeteredConnection extends Duplex implements Reader {
   readonly remote: string
   private readonly meter: PacketSizeMeter
   private isHeld = false
   private wantsMore = false
 
   constructor(
-    private readonly socket: Socket,
-    packetBytesMax: number,
+    private readonly socket: ClientSocket,
+    private readonly packetBytesMax: number,
     seen: Buffer | null = null,
     private unsentBytes = 0
   ) {
@@ -33,16 +33,18 @@ export class MeteredConnection extends Duplex {
     this.remote = `${socket.remoteAddress}:${socket.remotePort}`
     this.meter = new PacketSizeMeter(packetBytesMax)
     socket.pause()
-    socket.on('data', chunk => {
-      if (!this.meter.feed(chunk)) this.destroy(new PacketTooLargeError(packetBytesMax))
-      else if (!this.push(chunk)) this.stop()
-    })
+    socket.reader = this
     socket.on('end', () => this.push(null))
     socket.on('error', error => this.destroy(error))
     socket.on('close', () => this.destroy())
     if (seen === null || seen.length === 0) return
     if (this.meter.feed(seen)) this.push(seen)
     else process.nextTick(() => this.destroy(new PacketTooLargeError(packetBytesMax)))
+  }
+
+  feed(chunk: Buffer): void {
+    if (!this.meter.feed(chunk)) this.destroy(new PacketTooLargeError(this.packetBytesMax))
+    else if (!this.push(Buffer.from(chunk))) this.stop()
   }
 
   /** Reads no more until `release`. */

@@ -1,4 +1,4 @@
-import type { FrameKind } from './frames.js'
+import type { FrameInPlace, FrameKind } from './frames.js'
 
 /** `error` is null when the frame is durable, in the entry `entry`. */
 export type Appended = (error: Error | null, entry: number) => void
@@ -13,17 +13,8 @@ export interface AppendReceiver {
 export interface FrameLog {
   /** `payload` is copied before this returns. */
   appendFor(kind: FrameKind, deviceId: string, payload: Uint8Array, receiver: AppendReceiver, token: number): void
-  /** The same for a device ID in ASCII and a payload that lie in `bytes`, at [idStart, idEnd) and [payloadStart, payloadEnd). */
-  appendFrom(
-    kind: FrameKind,
-    bytes: Uint8Array,
-    idStart: number,
-    idEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-    receiver: AppendReceiver,
-    token: number
-  ): void
+  /** The same for a frame that lies somewhere; `frame` is the caller's again when this returns. */
+  appendFrom(frame: FrameInPlace, receiver: AppendReceiver, token: number): void
   readonly isFull: boolean
 }
 

@@ -15,6 +15,16 @@ export interface Frame {
   readonly payload: Uint8Array
 }
 
+/** A frame whose parts lie in `bytes`: the device ID in ASCII at [idStart, idEnd), the payload at [payloadStart, payloadEnd). */
+export interface FrameInPlace {
+  kind: FrameKind
+  bytes: Uint8Array
+  idStart: number
+  idEnd: number
+  payloadStart: number
+  payloadEnd: number
+}
+
 const KIND_CODES: Record<FrameKind, number> = { batch: 1, json: 2, status: 3, tick: 16, control: 17, requeue: 18 }
 /** By code. */
 const KINDS: (FrameKind | undefined)[] = []
@@ -48,17 +58,9 @@ export function packFrame(kind: FrameKind, deviceId: string, payload: Uint8Array
 /** Bytes that are copied one by one: below this a loop is faster than making a view to copy from. */
 const COPIED_SINGLY_MAX = 160
 
-/** The same where the device ID and the payload lie in `bytes`, at [idStart, idEnd) and [payloadStart, payloadEnd); makes no object. */
-export function writeFrameFrom(
-  into: Buffer,
-  at: number,
-  kind: FrameKind,
-  bytes: Uint8Array,
-  idStart: number,
-  idEnd: number,
-  payloadStart: number,
-  payloadEnd: number
-): number {
+/** The same for a frame that lies somewhere; makes no object. */
+export function writeFrameFrom(into: Buffer, at: number, frame: FrameInPlace): number {
+  const { kind, bytes, idStart, idEnd, payloadStart, payloadEnd } = frame
   const payloadBytes = payloadEnd - payloadStart
   into[at] = KIND_CODES[kind]
   into[at + 1] = idEnd - idStart
@@ -75,9 +77,8 @@ export function writeFrameFrom(
 }
 
 /** Walks the frames of an entry without making an object of each. `kind` and the rest tell of the frame that `next` has come to. */
-export class FrameCursor {
+export class FrameCursor implements FrameInPlace {
   kind: FrameKind = 'tick'
-  /** The device ID lies in `bytes` at [idStart, idEnd), the payload at [payloadStart, payloadEnd). */
   idStart = 0
   idEnd = 0
   payloadStart = 0

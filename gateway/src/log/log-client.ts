@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Appended, AppendReceiver, FrameLog, PackedLog } from './frame-log.js'
-import { type Frame, type FrameKind, frameBytes, writeFrame } from './frames.js'
+import { type Frame, type FrameInPlace, type FrameKind, frameBytes, writeFrame } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
 import { Wave } from './wave.js'
 
@@ -28,6 +28,8 @@ export class LogClient implements FrameLog, PackedLog {
   /** The last durable entry, and the bytes of frames appended since the start. */
   lastEntry = 0
   appendedBytes = 0
+  /** The worker's, as `threadId` has it. */
+  thread: number | null = null
   appendedWaves = 0
   refusedWaves = 0
   lastWaveRefused = false
@@ -61,6 +63,7 @@ export class LogClient implements FrameLog, PackedLog {
       worker.on('message', (message: FromLogWorker) => {
         if (message.type === 'open') {
           client.lastEntry = message.lastEntry
+          client.thread = message.thread
           worker.off('error', reject)
           resolve(client)
         } else if (message.type === 'failed-to-open') {
@@ -85,17 +88,8 @@ export class LogClient implements FrameLog, PackedLog {
     this.schedule()
   }
 
-  appendFrom(
-    kind: FrameKind,
-    bytes: Uint8Array,
-    idStart: number,
-    idEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-    receiver: AppendReceiver,
-    token: number
-  ): void {
-    this.wave.addFrom(kind, bytes, idStart, idEnd, payloadStart, payloadEnd, receiver, token)
+  appendFrom(frame: FrameInPlace, receiver: AppendReceiver, token: number): void {
+    this.wave.addFrom(frame, receiver, token)
     this.schedule()
   }
 

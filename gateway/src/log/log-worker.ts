@@ -1,6 +1,7 @@
 /** The log's single writer: a worker, so that no event loop waits for fsync. It stamps ingest times and appends the ticks. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { crashPoint } from '../crash-point.js'
+import { threadId } from '../thread-priority.js'
 import { packFrame } from './frames.js'
 import { type IngestClock, ingestClock } from './ingest-clock.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
@@ -63,7 +64,7 @@ function serve(log: SqliteLog, nowMs: IngestClock): void {
         message satisfies never
     }
   })
-  post({ type: 'open', lastEntry: log.lastEntry })
+  post({ type: 'open', lastEntry: log.lastEntry, thread: threadId() })
 }
 
 function messageOf(error: unknown): string {

@@ -16,7 +16,8 @@ export interface TruncateLog {
 export type ToLogWorker = AppendWave | TruncateLog | { readonly type: 'close' }
 
 export type FromLogWorker =
-  | { readonly type: 'open'; readonly lastEntry: number }
+  /** `thread`: the worker's, as `threadId` has it. */
+  | { readonly type: 'open'; readonly lastEntry: number; readonly thread: number | null }
   | { readonly type: 'failed-to-open'; readonly message: string }
   /** The wave is durable as `entry`. */
   | { readonly type: 'appended'; readonly wave: number; readonly entry: number; readonly bytes: number }

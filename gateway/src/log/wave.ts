@@ -3,7 +3,7 @@
  * and filled again: its arrays and its buffer are kept, so that a frame costs no object.
  */
 import type { AppendReceiver } from './frame-log.js'
-import { FRAME_HEAD_BYTES, type FrameKind, frameBytes, writeFrame, writeFrameFrom } from './frames.js'
+import { FRAME_HEAD_BYTES, type FrameInPlace, type FrameKind, frameBytes, writeFrame, writeFrameFrom } from './frames.js'
 
 const BYTES_START = 16 * 1024
 
@@ -29,19 +29,10 @@ export class Wave {
   }
 
   /** See `FrameLog.appendFrom`. */
-  addFrom(
-    kind: FrameKind,
-    bytes: Uint8Array,
-    idStart: number,
-    idEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-    receiver: AppendReceiver,
-    token: number
-  ): void {
-    this.reserve(FRAME_HEAD_BYTES + idEnd - idStart + payloadEnd - payloadStart)
-    this.used = writeFrameFrom(this.buffer, this.used, kind, bytes, idStart, idEnd, payloadStart, payloadEnd)
-    if (kind === 'status') this.hasStatus = true
+  addFrom(frame: FrameInPlace, receiver: AppendReceiver, token: number): void {
+    this.reserve(FRAME_HEAD_BYTES + frame.idEnd - frame.idStart + frame.payloadEnd - frame.payloadStart)
+    this.used = writeFrameFrom(this.buffer, this.used, frame)
+    if (frame.kind === 'status') this.hasStatus = true
     this.note(receiver, token)
   }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { pino } from 'pino'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { ClusterFronts } from '../../../gateway/dist/front/cluster-fronts.js'
 import { createFronts, type Fronts } from '../../../gateway/dist/front/fronts.js'
 import { Presence } from '../../../gateway/dist/front/presence.js'
 import { LogClient } from '../../../gateway/dist/log/log-client.js'
@@ -10,6 +11,9 @@ import { readFrames } from '../../../gateway/src/log/frames.js'
 import { SqliteLogReader } from '../../../gateway/src/log/sqlite-log.js'
 import { tempDir } from '../../kit/temp-dir.js'
 import { until } from '../../kit/until.js'
+
+/** A front reports every second: so long it says nothing only where it hangs, on a busy machine too, ms. */
+const SILENT_MS = 4000
 
 interface Cluster {
   readonly fronts: Fronts
@@ -244,6 +248,27 @@ describe.each([
         .toSorted()
     ).toEqual(acked.toSorted())
   })
+})
+
+test('a front that hangs is killed and started again', async () => {
+  const log = await LogClient.open(join(tempDir(), 'log.sqlite'))
+  const pids = new Map<number, number>()
+  const write = (line: string) => {
+    const { front, frontPid } = JSON.parse(line)
+    if (frontPid !== undefined) pids.set(front, frontPid)
+  }
+  const options = { connectionsMax: 10, lightSessions: true, relays: [] }
+  const fronts = new ClusterFronts(2, options, log, new Presence(), pino({ level: 'info' }, { write }), SILENT_MS)
+  onTestFinished(async () => {
+    await fronts.close()
+    await log.close()
+  })
+  await fronts.listen('127.0.0.1', 0)
+  const [hanging, other] = [pids.get(1)!, pids.get(2)!]
+  process.kill(hanging, 'SIGSTOP')
+  await until('another in its place', () => fronts.restarts === 1 && pids.get(1) !== hanging)
+  await steady(() => fronts.restarts)
+  expect([fronts.restarts, pids.get(2)], 'the one that does not hang is left alone').toEqual([1, other])
 })
 
 /** The value once it has not changed for longer than fronts take between two reports. */

@@ -6,7 +6,7 @@ import { Front, type FrontOptions } from '../../../gateway/src/front/front.js'
 import { LocalCore } from '../../../gateway/src/front/local-core.js'
 import { Presence } from '../../../gateway/src/front/presence.js'
 import type { AppendReceiver, FrameLog } from '../../../gateway/src/log/frame-log.js'
-import type { FrameKind } from '../../../gateway/src/log/frames.js'
+import type { FrameInPlace, FrameKind } from '../../../gateway/src/log/frames.js'
 
 interface Waiting {
   readonly kind: FrameKind
@@ -28,16 +28,7 @@ export class SlowLog implements FrameLog {
     this.appended.push(`${kind} ${deviceId} ${Buffer.from(payload).toString('latin1')}`)
   }
 
-  appendFrom(
-    kind: FrameKind,
-    bytes: Uint8Array,
-    idStart: number,
-    idEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-    receiver: AppendReceiver,
-    token: number
-  ): void {
+  appendFrom({ kind, bytes, idStart, idEnd, payloadStart, payloadEnd }: FrameInPlace, receiver: AppendReceiver, token: number): void {
     const deviceId = Buffer.from(bytes.subarray(idStart, idEnd)).toString('latin1')
     this.appendFor(kind, deviceId, bytes.subarray(payloadStart, payloadEnd), receiver, token)
   }
