@@ -1,8 +1,9 @@
 /**
- * Looks at what the devices have yet to send, once a second and once the log of earlier runs is applied, and tells the main thread which
+ * Looks at what the devices have yet to send, once a second (of 100,000 devices: every few seconds) and once the log of earlier runs is applied, and tells the main thread which
  * grants to deliver. It only reads the processor's state.
  */
 
+import { Pace } from '../pace.js'
 import type { FromPipeline } from '../pipeline/messages.js'
 import type { Processor } from '../processor/processor.js'
 import type { State } from '../processor/state.js'
@@ -16,7 +17,7 @@ const BEHIND_MS_MAX = 5000
 
 export class DrainTeller {
   private readonly budget: DrainBudget
-  private lookedMs = Number.NEGATIVE_INFINITY
+  private readonly pace = new Pace(LOOK_MS)
   private isLate = false
 
   /** `lastEntry`: the last entry of the log when the gateway started. */
@@ -40,12 +41,13 @@ export class DrainTeller {
 
   /** `head`: the last entry of the log. */
   tell(head: number): void {
-    const nowMs = performance.now()
-    if (nowMs - this.lookedMs < LOOK_MS || this.processor.entry < this.lastEntry) return
-    this.lookedMs = nowMs
+    if (this.pace.isDue && this.processor.entry >= this.lastEntry) this.pace.run(() => this.look(head))
+  }
+
+  private look(head: number): void {
     const grants = this.processor.show(state => {
       const isBehind = head > state.entry && Date.now() - state.ingestMs > BEHIND_MS_MAX
-      return this.budget.look(nowMs, this.isLate || isBehind, backlogsOf(state, this.budget.finishedReadings))
+      return this.budget.look(performance.now(), this.isLate || isBehind, backlogsOf(state, this.budget.finishedReadings))
     })
     this.isLate = false
     if (grants.length > 0) this.post({ type: 'grants', grants })

@@ -11,6 +11,7 @@ import { DrainTeller } from '../drain/drain-teller.js'
 import { SqliteEventIdStore } from '../event-id-store.js'
 import type { LogEntry } from '../log/schema.js'
 import { SqliteLogReader } from '../log/sqlite-log.js'
+import { Pace } from '../pace.js'
 import { Processor } from '../processor/processor.js'
 import { ConfigTeller } from './configs.js'
 import { DecodeAhead } from './decode-ahead.js'
@@ -59,13 +60,13 @@ async function run({ dataDir, lastEntry, drain: drainConfig }: PipelineOptions):
   const tail = new Tail(processor, served, drain)
   const configs = new ConfigTeller(processor, lastEntry, post)
   let appliedBytes = 0
-  let notedMs = 0
-  const postStats = () => {
-    notedMs = performance.now()
-    const repair = { repairMarks: repairs.marks, repairing: repairs.ordered > 0 }
-    const stats = { processor: processor.stats(), appliedBytes, ...writer.totals, ...repair, drain: drain?.stats ?? null }
-    post({ type: 'stats', stats })
-  }
+  const statsPace = new Pace(STATS_MS)
+  const postStats = () =>
+    statsPace.run(() => {
+      const repair = { repairMarks: repairs.marks, repairing: repairs.ordered > 0 }
+      const stats = { processor: processor.stats(), appliedBytes, ...writer.totals, ...repair, drain: drain?.stats ?? null }
+      post({ type: 'stats', stats })
+    })
   const behindBytes = log.bytesBehind(processor.entry)
   post({
     type: 'open',
@@ -106,7 +107,7 @@ async function run({ dataDir, lastEntry, drain: drainConfig }: PipelineOptions):
     if (notices.length > 0 && processor.entry > lastEntry) post({ type: 'notices', notices })
     configs.tell()
     drain?.tell(tail.head)
-    if (performance.now() - notedMs >= STATS_MS) postStats()
+    if (statsPace.isDue) postStats()
     if (entries.length > 0 || snapshots.takePart()) await yieldToEvents()
     else if (tail.drainEntry !== null && processor.entry >= tail.drainEntry) {
       await writer.drain()
