@@ -1,5 +1,5 @@
 /** How the command line says what goes wrong in a run: the same for the run and for its verification. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { FleetOptions } from './fleet-options.js'
 import { durationOf, numberOf } from './options.js'
 
@@ -28,7 +28,7 @@ export function addFaultOptions(command: Command): void {
     .option('--skew <rate>', 'share of devices whose clock is wrong by up to two minutes', numberOf, 0)
     .option('--backlog <duration>', 'some devices come late, with all that they measured for so long before', durationOf)
     .option('--backlog-devices <n>', 'how many of the devices (default: a fifth)', numberOf)
-    .option('--backlog-at <duration>', 'when they come, after the start', durationOf, 10_000)
+    .addOption(new Option('--backlog-at <duration>', 'when they come, after the start').argParser(durationOf).default(10_000, '10s'))
 }
 
 /** The part of a fleet's options that they make. */

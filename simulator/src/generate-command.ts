@@ -1,6 +1,6 @@
 /** `tidemark-sim generate`: options to a history, its report to files and to the person. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { UsageError } from './broker.js'
 import { sendHistory } from './history.js'
 import { type HistoryReport, historyToJson } from './history-options.js'
@@ -31,9 +31,15 @@ export function addGenerateCommand(program: Command, exit: (code: number) => voi
     .requiredOption('--url <mqtt-url>', 'the broker, like mqtt://127.0.0.1:1883')
     .option('--devices <n>', 'how many devices; each is a connection', numberOf, 100)
     .option('--days <n>', 'how much time the history covers', numberOf, 30)
-    .option('--interval <duration>', 'how often each device takes a reading', durationOf, 5 * 60_000)
-    .option('--publish-every <duration>', 'how often a device in reach sends what it has', durationOf, HOUR_MS)
-    .option('--speed <factor>', 'event time over real time; max: as fast as the broker acks', speedOf, Number.POSITIVE_INFINITY)
+    .addOption(new Option('--interval <duration>', 'how often each device takes a reading').argParser(durationOf).default(5 * 60_000, '5m'))
+    .addOption(
+      new Option('--publish-every <duration>', 'how often a device in reach sends what it has').argParser(durationOf).default(HOUR_MS, '1h')
+    )
+    .addOption(
+      new Option('--speed <factor>', 'event time over real time; max: as fast as the broker acks')
+        .argParser(speedOf)
+        .default(Number.POSITIVE_INFINITY, 'max')
+    )
     .option('--seed <n>', 'the seed that machines, readings and outages follow from', numberOf, 1)
     .option('--outages <rate>', 'share of days on which a device falls out of reach, for 2 to 36 h', numberOf, 0)
     .option('--start <time>', 'event time at which it begins, RFC 3339 (default: where --clock stands, else --days ago)', timeOf)

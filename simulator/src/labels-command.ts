@@ -1,6 +1,6 @@
 /** `tidemark-sim labels`: who fails when, as a CSV file that `tidemark-gateway training-set` reads. */
 import { closeSync, openSync, writeSync } from 'node:fs'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { UsageError } from './broker.js'
 import { labelsOf } from './labels.js'
 import { durationOf, readRun, requireWritable } from './options.js'
@@ -21,8 +21,10 @@ export function addLabelsCommand(program: Command): void {
     .description('write which devices of a run fail when, from the physics of their machines')
     .requiredOption('--run <file>', 'what `generate --out` or `run --out` wrote')
     .requiredOption('-o, --out <file>', 'the CSV file to write')
-    .option('--every <duration>', 'a label at each multiple of this, in UTC', durationOf, 3_600_000)
-    .option('--within <duration>', 'label 1: the device fails within this time', durationOf, 24 * 3_600_000)
+    .addOption(new Option('--every <duration>', 'a label at each multiple of this, in UTC').argParser(durationOf).default(3_600_000, '1h'))
+    .addOption(
+      new Option('--within <duration>', 'label 1: the device fails within this time').argParser(durationOf).default(24 * 3_600_000, '24h')
+    )
     .addHelpText(
       'after',
       `

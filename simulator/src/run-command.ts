@@ -1,6 +1,6 @@
 /** `tidemark-sim run`: options to a fleet, its report to files and to the person. */
 import { writeFileSync } from 'node:fs'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { addFaultOptions, type FaultOptions, faultsOf } from './fault-options.js'
 import type { FleetOptions, FleetReport } from './fleet-options.js'
 import { reportToJson } from './fleet-options.js'
@@ -34,8 +34,8 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .description('play a fleet of devices against a broker')
     .requiredOption('--url <mqtt-url>', 'the broker, like mqtt://127.0.0.1:1883')
     .option('--devices <n>', 'how many devices', numberOf, 100)
-    .option('--interval <duration>', 'how often each device takes a reading', durationOf, 5000)
-    .option('--for <duration>', 'how long to sample, once all are connected', durationOf, 60_000)
+    .addOption(new Option('--interval <duration>', 'how often each device takes a reading').argParser(durationOf).default(5000, '5s'))
+    .addOption(new Option('--for <duration>', 'how long to sample, once all are connected').argParser(durationOf).default(60_000, '60s'))
     .option('--seed <n>', 'the seed that all readings and faults follow from', numberOf, 1)
     .option('--first-device <index>', 'index of the first device, to share a fleet among machines', numberOf, 0)
     .option('--start <time>', 'event time of the first reading, RFC 3339 (default: now)', timeOf)
@@ -46,7 +46,9 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--connections <n>', 'carry the devices over so many connections, each of a relay (default: one a device)', numberOf)
     .option('--destinations <addresses>', 'spread the connections over these, like 127.0.0.1,127.0.0.2 (default: as many as needed)')
     .option('--processes <n>', 'processes that share the devices (default: as many as their connections need)', numberOf)
-    .option('--drain <duration>', 'how long to wait until all is acked, in the end', durationOf, DRAIN_MS_MAX)
+    .addOption(
+      new Option('--drain <duration>', 'how long to wait until all is acked, in the end').argParser(durationOf).default(DRAIN_MS_MAX, '60s')
+    )
     .option('--json <file>', 'write the report there')
     .option('--out <file>', 'write what `verify` needs there')
     .addHelpText(

@@ -27,6 +27,18 @@ test('a duration without a unit is refused', async () => {
   await expectRefusal(['--config', file], 'idle_timeout', 'like 10m')
 })
 
+test.each([
+  [['reprocess'], "required option '--from <hour>' not specified"],
+  [['completeness', '--hours', '3'], 'Did you mean --hour?'],
+  [['device', 'show'], "missing required argument 'id'"],
+  [['compcat'], 'Did you mean compact?']
+])('of any command a mistake on the command line is told in a few lines, with exit code 2: %j', async (args, words) => {
+  const { code, stderr } = await runToEnd(CLI.gateway, args)
+  expect(stderr).toContain(words)
+  expect(stderr.trim().split('\n').length).toBeLessThan(4)
+  expect(code).toBe(2)
+})
+
 test('a number of fronts that cannot be is refused', async () => {
   const file = join(tempDir(), 'gateway.yaml')
   writeFileSync(file, 'front: { processes: many }\n')

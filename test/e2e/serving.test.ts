@@ -129,14 +129,18 @@ describe('readings', () => {
         body: { code: 'unknown-device', message: expect.stringContaining('pump-9') }
       })
     expect(await get(gateway, '/v1/devices/pump-7/features')).toMatchObject({ status: 200, body: { device_id: 'pump-7', rows: [] } })
-    for (const [body, code] of [
-      [{ wanted: [] }, 'invalid-request'],
-      [{ wanted: [{ device_id: 'a', time: 'now' }] }, 'invalid-request'],
-      [{ wanted: [{ device_id: 'a', time: 1 }], embargo: 'soon' }, 'invalid-request'],
-      [{ wanted: [{ device_id: 'a', time: 1 }], profile: 'pump' }, 'unknown-profile'],
-      [{ wanted: Array.from({ length: 1001 }, () => ({ device_id: 'a', time: 1 })) }, 'invalid-request']
+    for (const [body, code, words] of [
+      [{ wanted: [] }, 'invalid-request', 'wanted'],
+      [{ wanted: [{ device_id: 'a', time: 'now' }] }, 'invalid-request', 'wanted.0.time: write RFC 3339'],
+      [{ wanted: [{ device_id: 'a' }] }, 'invalid-request', 'wanted.0.time: write RFC 3339'],
+      [{ wanted: [{ device_id: 'a', time: 1 }], embargo: 'soon' }, 'invalid-request', 'like 2m'],
+      [{ wanted: [{ device_id: 'a', time: 1 }], profile: 'pump' }, 'unknown-profile', 'rotating-machine'],
+      [{ wanted: Array.from({ length: 1001 }, () => ({ device_id: 'a', time: 1 })) }, 'invalid-request', '1000']
     ] as const) {
-      expect(await post(gateway, '/v1/features/as-of', body)).toMatchObject({ status: 400, body: { code } })
+      expect(await post(gateway, '/v1/features/as-of', body)).toMatchObject({
+        status: 400,
+        body: { code, message: expect.stringContaining(words) }
+      })
     }
   })
 })

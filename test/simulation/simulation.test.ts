@@ -28,8 +28,10 @@ describe('no promise is broken, whatever fails', () => {
     expect(totals.sampled).toBeGreaterThan(20_000)
     const often = ['late', 'quarantined', 'shed', 'duplicates', 'corrections', 'snapshots', 'agentCrashes', 'gatewayCrashes'] as const
     for (const name of often) expect(totals[name], name).toBeGreaterThan(400)
-    const seldom = ['destroyed', 'repairs', 'tornTails', 'damagedSnapshots', 'epochs'] as const
+    const seldom = ['destroyed', 'repairs', 'tornTails', 'damagedSnapshots', 'epochs', 'gatewayClockSteps'] as const
     for (const name of seldom) expect(totals[name], name).toBeGreaterThan(20)
+    const between = ['agentClockSteps', 'lostMessages', 'doubledMessages', 'overtakingMessages', 'cutConnections'] as const
+    for (const name of between) expect(totals[name], name).toBeGreaterThan(100)
   })
 })
 

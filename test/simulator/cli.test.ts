@@ -48,6 +48,12 @@ function sim(args: readonly string[], onStderr: (text: string, kill: (signal: No
 }
 
 describe('tidemark-sim', () => {
+  test('shows defaults as they are written', async () => {
+    const { stdout } = await sim(['generate', '--help'])
+    for (const text of ['(default: 5m)', '(default: 1h)', '(default: max)']) expect(stdout.replace(/\s+/g, ' ')).toContain(text)
+    expect(stdout).not.toContain('00000')
+  })
+
   test('runs a fleet and verifies the archive that came of it', async () => {
     const broker = await brokerFor()
     const dir = tempDir()

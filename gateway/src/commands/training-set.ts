@@ -123,7 +123,6 @@ interface Options {
 export function addTrainingSetCommand(program: Command): void {
   program
     .command('training-set')
-    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
     .description('join labels with the features that were known at their time')
     .argument('<labels.csv>', 'CSV with device_id, label_time, label')
     .requiredOption('-o, --out <file>', 'the Parquet file to write')

@@ -41,7 +41,7 @@ const timeText = z
   })
   .describe(TIME_TEXT)
 
-const time = z.union([timeText, z.int().min(-END_OF_TIME_MS).max(END_OF_TIME_MS)])
+const time = z.union([timeText, z.int().min(-END_OF_TIME_MS).max(END_OF_TIME_MS)], { error: `write ${TIME_TEXT}` })
 
 const duration = z.string().regex(DURATION_PATTERN, 'write a number and ms, s, m, h or d, like 2m').transform(durationMs)
 

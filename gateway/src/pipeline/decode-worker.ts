@@ -5,8 +5,11 @@ import { SqliteLogReader } from '../log/sqlite-log.js'
 import { EntryDecoder } from '../processor/decoded.js'
 import type { DecodedBlock, DecodeOptions, FromDecoder, ToDecoder } from './messages.js'
 
-/** Entries of a block. */
+/** Entries read from the log at a time. */
 const ENTRIES_AT_ONCE = 64
+
+/** Bytes of frames in a block, unless its only entry has more: decoded, a block takes up to ten times as much. */
+const BLOCK_BYTES_MAX = 4 * 1024 * 1024
 
 const port = parentPort!
 const post = (message: FromDecoder, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer)
@@ -14,11 +17,13 @@ const post = (message: FromDecoder, transfer: ArrayBuffer[] = []) => port.postMe
 const { path, afterEntry, throughEntry, profiles } = workerData as DecodeOptions
 const log = new SqliteLogReader(path)
 const decoder = new EntryDecoder(profiles)
-let lastEntry = afterEntry
+let lastRead = afterEntry
+/** Read, and in no block yet. */
+let read: LogEntry[] = []
 
 port.on('message', (empty: ToDecoder) => {
   try {
-    const entries = log.read(lastEntry, Math.min(ENTRIES_AT_ONCE, throughEntry - lastEntry))
+    const entries = nextEntries()
     if (entries.length === 0) {
       log.close()
       port.removeAllListeners()
@@ -26,13 +31,24 @@ port.on('message', (empty: ToDecoder) => {
       return
     }
     const block = fill(empty, entries)
-    lastEntry = entries[entries.length - 1].entry
     post(block, [block.cells.buffer, block.frames.buffer])
   } catch (error) {
     port.removeAllListeners()
     post({ type: 'failed', message: error instanceof Error ? error.message : String(error) })
   }
 })
+
+/** The entries of the next block; none where all are out. */
+function nextEntries(): LogEntry[] {
+  if (read.length === 0) {
+    read = log.read(lastRead, Math.min(ENTRIES_AT_ONCE, throughEntry - lastRead))
+    lastRead = read.at(-1)?.entry ?? lastRead
+  }
+  let bytes = 0
+  let count = 0
+  while (count < read.length && (count === 0 || bytes + read[count].frames.length <= BLOCK_BYTES_MAX)) bytes += read[count++].frames.length
+  return read.splice(0, count)
+}
 
 function fill(empty: ToDecoder, entries: readonly LogEntry[]): DecodedBlock {
   const frames = packed(empty.frames, entries)

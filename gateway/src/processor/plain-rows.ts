@@ -11,13 +11,15 @@ export function writeRows(state: State, device: Device, known: KnownProfile, pla
   const count = behind - from
   if (count === 1) {
     const rows = outputs.rowsToStage(known.layout, plain.eventTimesMs[from], ingestMs)
-    const late = rows.isDiscarded ? countLate(device, plain, from, behind) : stageRow(rows, state, device, known, plain, from)
+    const late = rows.isDiscarded ? findLate(device, plain, from, behind, null, 0) : stageRow(rows, state, device, known, plain, from)
     if (rows.isDiscarded) rows.endRows(1)
     outputs.countReadings(rows, 1, late)
     return late
   }
   const rows = outputs.rowsFor(known.layout, plain.eventTimesMs[from], ingestMs, count)
-  const late = rows.isDiscarded ? countLate(device, plain, from, behind) : writeColumns(rows, state, device, plain, known, from, behind)
+  const late = rows.isDiscarded
+    ? findLate(device, plain, from, behind, null, 0)
+    : writeColumns(rows, state, device, plain, known, from, behind)
   rows.endRows(count)
   outputs.countReadings(rows, count, late)
   return late
@@ -51,23 +53,20 @@ function stageRow(rows: Rows, state: State, device: Device, { rules, plan }: Kno
   return late
 }
 
-function countLate({ watermarkMs: before }: Device, { eventTimesMs }: PlainBatch, from: number, behind: number): number {
+/** Returns how many readings are late; which, goes `into` the cells from `row` on, where these are wanted. */
+function findLate(
+  { watermarkMs: before }: Device,
+  { eventTimesMs }: PlainBatch,
+  from: number,
+  behind: number,
+  into: Float64Array | null,
+  row: number
+): number {
   let watermarkMs = before
   let late = 0
-  for (let i = from; i < behind; i++) {
-    if (eventTimesMs[i] < watermarkMs) late++
-    else watermarkMs = eventTimesMs[i]
-  }
-  return late
-}
-
-function writeLate(rows: Rows, device: Device, { eventTimesMs }: PlainBatch, from: number, behind: number): number {
-  const lates = rows.numbersOf(READING.late)
-  let { watermarkMs } = device
-  let late = 0
-  for (let i = from, row = rows.count; i < behind; i++, row++) {
+  for (let i = from; i < behind; i++, row++) {
     const isLate = eventTimesMs[i] < watermarkMs
-    lates[row] = isLate ? 1 : 0
+    if (into !== null) into[row] = isLate ? 1 : 0
     if (isLate) late++
     else watermarkMs = eventTimesMs[i]
   }
@@ -101,7 +100,7 @@ function writeColumns(
     else copy(plain.values, m * plain.count + from, m * plain.count + behind, rows.numbersOf(column), at)
   }
   rows.indicesOf(READING.metrics + rules.isText.length).fill(-1, at, end) // nothing extra
-  return writeLate(rows, device, plain, from, behind)
+  return findLate(device, plain, from, behind, rows.numbersOf(READING.late), at)
 }
 
 /** By hand: for the few readings of a batch it is faster than `set`. */

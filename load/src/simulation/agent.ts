@@ -33,6 +33,7 @@ export class SimulatedAgent {
   private bootMs = 0
   /** How often it was killed, moved or set back. */
   crashes = 0
+  clockSteps = 0
   private wasMoved = false
   private isHealed = false
 
@@ -109,7 +110,10 @@ export class SimulatedAgent {
       return
     }
     if (scenario.restore > 0 && draw.chance(0.1)) this.image = structuredClone(this.disk)
-    if (draw.chance(scenario.clockStep)) this.wallOffsetMs += draw.pick([-3_600_000, -90_000, -20_000, 1000, 240_000, 3_600_000])
+    if (draw.chance(scenario.clockStep)) {
+      this.wallOffsetMs += draw.pick([-3_600_000, -90_000, -20_000, 1000, 240_000, 3_600_000])
+      this.clockSteps++
+    }
     scheduler.after(INTERVAL_MS, this.life, `sample ${this.deviceId}`, () => this.sample())
     this.keep(this.measure(this.serial + 1))
     this.crashPoint()

@@ -51,6 +51,7 @@ export class SimulatedLog {
   lastEntry = 0
   /** How often a crash has torn a record. */
   tornTails = 0
+  clockSteps = 0
   private lastIngestMs = 0
 
   constructor(
@@ -156,7 +157,10 @@ export class SimulatedLog {
 
   private tickLater(): void {
     this.world.scheduler.after(TICK_MS, this.life, 'tick', () => {
-      if (this.draw.chance(this.scenario.clockStep)) this.wallOffsetMs = this.draw.between(-60_000, 60_000)
+      if (this.draw.chance(this.scenario.clockStep)) {
+        this.wallOffsetMs = this.draw.between(-60_000, 60_000)
+        this.clockSteps++
+      }
       this.append({ kind: 'tick', deviceId: '', payload: new Uint8Array(0), message: 0, done: () => {} })
       this.tickLater()
     })

@@ -70,9 +70,11 @@ export class Connection {
 
   publish(publication: Publication): void {
     if (this.isDown) return
-    const { draw, scenario } = this.network
+    const { draw, scenario, counts } = this.network
     if (draw.chance(scenario.cut)) this.cut()
     const copies = draw.chance(scenario.drop) ? 0 : draw.chance(scenario.duplicate) ? 2 : 1
+    if (copies === 0) counts.lost++
+    if (copies === 2) counts.doubled++
     for (let copy = 0; copy < copies; copy++) {
       this.upwards(`publish ${this.deviceId} ${publication.message}`, () => {
         if (!this.isAccepted) return
@@ -84,8 +86,11 @@ export class Connection {
 
   /** The gateway's PUBACK. */
   puback(publication: Publication): void {
-    const { draw, scenario } = this.network
-    if (draw.chance(scenario.drop)) return
+    const { draw, scenario, counts } = this.network
+    if (draw.chance(scenario.drop)) {
+      counts.lost++
+      return
+    }
     this.downwards(`puback ${this.deviceId} ${publication.message}`, () => {
       if (!this.isDown) publication.acked()
     })
@@ -113,7 +118,8 @@ export class Connection {
   }
 
   private cut(): void {
-    const { scheduler, draw, scenario } = this.network
+    const { scheduler, draw, scenario, counts } = this.network
+    counts.cut++
     this.cutMs = Math.min(this.cutMs, scheduler.nowMs + draw.between(0, scenario.delayMsMax))
     scheduler.after(draw.between(0, 5000), this.life, `cut ${this.deviceId}`, () => {
       this.network.mayGoOffline(this.deviceId)
@@ -143,9 +149,10 @@ export class Connection {
 
   /** Delivers in order, unless over a bridge; nothing behind the cut. Returns when. */
   private deliver(behindMs: number, what: string, run: () => void): number {
-    const { scheduler, draw, scenario } = this.network
+    const { scheduler, draw, scenario, counts } = this.network
     const wanted = scheduler.nowMs + draw.between(1, scenario.delayMsMax)
     const atMs = scenario.isBridged && this.isUp ? wanted : Math.max(behindMs, wanted)
+    if (atMs < behindMs) counts.overtaking++
     scheduler.after(atMs - scheduler.nowMs, null, what, () => {
       if (scheduler.nowMs <= this.cutMs) run()
     })
@@ -156,6 +163,8 @@ export class Connection {
 export class Network {
   front!: Front
   scenario: NetworkScenario
+  /** Messages lost, doubled and overtaking others; connections cut. */
+  readonly counts = { lost: 0, doubled: 0, overtaking: 0, cut: 0 }
   private readonly refused = new Map<string, Set<number>>()
   private readonly offlineUntilMs = new Map<string, number>()
 

@@ -64,6 +64,12 @@ export interface SimulationCounts {
   tornTails: number
   agentCrashes: number
   gatewayCrashes: number
+  agentClockSteps: number
+  gatewayClockSteps: number
+  lostMessages: number
+  doubledMessages: number
+  overtakingMessages: number
+  cutConnections: number
 }
 
 /** Runs a seed; `plant` plants a bug. Never throws for what the simulated parts do: that is a violation. */
@@ -79,8 +85,7 @@ export function simulate(seed: number, plant: Plant | null = null): SimulationRe
   attempt(violations, () => run(scenario, world, gateway, agents))
   const evidence = evidenceOf(scenario, world, gateway)
   if (violations.length === 0) for (const check of CHECKS) attempt(violations, () => violations.push(...check(evidence)))
-  const agentCrashes = agents.reduce((sum, { crashes }) => sum + crashes, 0)
-  return { seed, violations, counts: countsOf(evidence, agentCrashes, gateway), digest: digestOf(evidence) }
+  return { seed, violations, counts: countsOf(evidence, agents, gateway), digest: digestOf(evidence) }
 }
 
 /** What the cores throw is a violation: they must go on. */
@@ -144,7 +149,7 @@ function evidenceOf(scenario: Scenario, world: World, { log, archive }: Simulate
   }
 }
 
-function countsOf(evidence: Evidence, agentCrashes: number, { log, archive, crashes }: SimulatedGateway): SimulationCounts {
+function countsOf(evidence: Evidence, agents: readonly SimulatedAgent[], { log, archive, crashes }: SimulatedGateway): SimulationCounts {
   const { world, truth, readings, quarantine, features, repairs, snapshots, epochs } = evidence
   const fates = [...truth.readings.values()].map(({ fate }) => fate)
   return {
@@ -163,8 +168,14 @@ function countsOf(evidence: Evidence, agentCrashes: number, { log, archive, cras
     snapshots: snapshots.size,
     damagedSnapshots: archive.damagedSnapshots,
     tornTails: log.tornTails,
-    agentCrashes,
-    gatewayCrashes: crashes
+    agentCrashes: agents.reduce((sum, agent) => sum + agent.crashes, 0),
+    gatewayCrashes: crashes,
+    agentClockSteps: agents.reduce((sum, agent) => sum + agent.clockSteps, 0),
+    gatewayClockSteps: log.clockSteps,
+    lostMessages: world.network.counts.lost,
+    doubledMessages: world.network.counts.doubled,
+    overtakingMessages: world.network.counts.overtaking,
+    cutConnections: world.network.counts.cut
   }
 }
 

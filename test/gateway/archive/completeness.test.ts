@@ -227,6 +227,30 @@ describe('the marker', () => {
     expect(a.marker(12)).toMatchObject({ rows: 2, late: 1, received: 2, boundary_entry: a.t.entries.length })
   })
 
+  test('speaks of the late row that a boundary both brings and writes out', async () => {
+    const a = new ArchivedTimeline()
+    a.send('pump-1', 1, ['12:10', '13:10'])
+    await a.commit()
+    expect(a.marker(12)).toMatchObject({ rows: 1, late: 0 })
+    a.send('pump-1', 3, ['12:30'])
+    await a.commit()
+    expect(a.marker(12)).toMatchObject({ rows: 2, late: 1, boundary_entry: a.t.entries.length })
+  })
+
+  test('waits for a seq that is missing in its hour', async () => {
+    const a = new ArchivedTimeline()
+    a.send('pump-1', 1, ['12:10', '12:20', '13:10'])
+    a.send('pump-1', 5, ['13:30'], 5)
+    a.send('pump-2', 1, ['12:10'])
+    a.send('pump-2', 3, ['12:40', '13:10', '14:00'], 3)
+    await a.commit()
+    expect(a.hour(12)).toMatchObject({ state: 'open', behind: 0, unseen: [{ deviceId: 'pump-2', firstSeq: 2, lastSeq: 2 }] })
+    expect(a.marker(12)).toBeNull()
+    a.send('pump-2', 2, ['12:20'], 2)
+    await a.commit()
+    expect(a.marker(12)).toMatchObject({ rows: 5, late: 1 })
+  })
+
   test('is withdrawn when a device shows up that has the hour still before it', async () => {
     const a = new ArchivedTimeline()
     a.send('pump-1', 1, ['12:10', '13:10'])

@@ -13,10 +13,13 @@ import { at, PUMP, timeline } from '../../kit/timeline.js'
 /** More entries than all blocks hold. */
 const READINGS = 600
 
+/** One in twenty is out of range, so that its bytes are kept. */
 function readings(): LogEntry[] {
   const t = timeline()
-  for (let seq = 1; seq <= READINGS; seq++)
-    t.reading({ device: `d${seq % 7}`, seq: Math.ceil(seq / 7), eventTimeMs: at('10:00') + seq * 3000, values: { place: `hall ${seq}` } })
+  for (let seq = 1; seq <= READINGS; seq++) {
+    const values = { place: `hall ${seq}`, temperature: seq % 20 === 0 ? 151 : 20 }
+    t.reading({ device: `d${seq % 7}`, seq: Math.ceil(seq / 7), eventTimeMs: at('10:00') + seq * 3000, values })
+  }
   t.drain()
   return t.entries
 }
@@ -50,6 +53,21 @@ describe('a log that is decoded ahead', () => {
     expect(expected.length).toBeGreaterThan(0)
     expect(Buffer.compare(encode(flushes), encode(expected))).toBe(0)
     expect(decoded).toBe(entries.length - 50)
+  })
+
+  test('comes in blocks of bounded size, however large its entries', async () => {
+    const t = timeline()
+    for (let entry = 2; entry <= 60; entry++) t.message('json', new Uint8Array(300_000).fill(entry))
+    const decoder = DecodeAhead.start({ path: writeLog(t.entries), afterEntry: 0, throughEntry: 60, profiles: [PUMP] })
+    const entries: number[] = []
+    for (let block = await decoder.next(); block.length > 0; block = await decoder.next()) {
+      expect(block.reduce((bytes, { frames }) => bytes + frames.length, 0)).toBeLessThan(4 * 1024 * 1024)
+      for (const { entry, frames } of block) {
+        expect(Buffer.compare(frames, t.entries[entry - 1].frames)).toBe(0)
+        entries.push(entry)
+      }
+    }
+    expect(entries).toEqual(t.entries.map(({ entry }) => entry))
   })
 
   test('ends where it was told to', async () => {

@@ -85,6 +85,24 @@ describe('an idle device', () => {
     expect(t.stats()).toMatchObject({ fleetWatermarkMs: at('14:01'), idleDevices: 1 })
   })
 
+  test('that sends again is in the fleet watermark again, and has its open hop shown anew when it falls silent again', () => {
+    const t = timeline({ smallHourWaitMs: 0 })
+    t.reading({ device: 'talks', seq: 1, eventTimeMs: at('14:00') })
+    t.reading({ seq: 1, eventTimeMs: at('13:00:10') })
+    t.tick(11 * 60_000)
+    expect(t.stats()).toMatchObject({ idleDevices: 2, fleetWatermarkMs: null })
+    t.reading({ seq: 2, eventTimeMs: at('13:00:30') })
+    expect(t.stats()).toMatchObject({ idleDevices: 1, fleetWatermarkMs: at('13:00:30') })
+    t.tick(11 * 60_000)
+    expect(t.stats().idleDevices).toBe(2)
+    t.drain()
+    const shown = t.features().filter(({ device_id }) => device_id === 'pump-7')
+    expect(shown.map(({ revision, provisional, event_count }) => [revision, provisional, event_count])).toEqual([
+      [0, true, 1],
+      [1, true, 2]
+    ])
+  })
+
   test('is nobody because the gateway was down', () => {
     const t = timeline()
     t.reading({ seq: 1, eventTimeMs: at('13:00:30') })

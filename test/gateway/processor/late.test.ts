@@ -25,6 +25,19 @@ function repairs(t: Timeline): unknown[] {
   return t.flushes.flatMap(flush => flush.repairs.map(({ deviceId, profile, hourMs }) => [deviceId, profile, hhmm(hourMs)]))
 }
 
+describe("a reading at its device's watermark is not late", () => {
+  test.each([
+    ['by itself', 1],
+    ['in a batch', 3]
+  ])('%s', (_, size) => {
+    const t = timeline()
+    for (let seq = 1; seq <= 3 * size; seq += size) t.batch({ readings: readings(seq, ...Array<string>(size).fill('13:00:30')) })
+    t.batch({ readings: readings(3 * size + 1, '13:00:29') })
+    t.drain()
+    expect(t.readings().map(row => row.late)).toEqual([...Array(3 * size).fill(false), true])
+  })
+})
+
 describe('a late reading', () => {
   //  event   13:00:30   13:01:30   13:03:00      | late: 13:00:40
   //  rows      13:01      13:02                  | both hold it in their 5 min

@@ -126,9 +126,41 @@ test('decoded ahead, on batches in order, while the profile that judges them cha
     if (seq === 200)
       t.start({}, [{ ...PUMP, metrics: PUMP.metrics.map(metric => (metric.name === 'temperature' ? { ...metric, max: 21 } : metric)) }])
     const values = { temperature: 20 + (seq % 3), place: seq % 5 === 0 ? null : `hall ${seq % 4}` }
-    t.reading({ device: `d${seq % 3}`, seq: Math.ceil(seq / 3), eventTimeMs: at('10:00') + seq * 20_000, values })
+    const clock = seq % 4 === 0 ? 'estimated' : 'synced'
+    t.reading({ device: `d${seq % 3}`, seq: Math.ceil(seq / 3), eventTimeMs: at('10:00') + seq * 20_000, values, clock })
   }
   t.drain()
   expect(expectSameDecoded(t.entries, 7)).toBeGreaterThan(300)
   expect(t.quarantine().length).toBeGreaterThan(50)
+})
+
+test('decoded ahead, on devices that fall silent and come back, and on readings of the future', () => {
+  const t = new Timeline().start({ idleTimeoutMs: 10_000 })
+  for (let seq = 1; seq <= 60; seq++) {
+    t.reading({ seq, eventTimeMs: t.nowMs + (seq % 10 === 0 ? 400_000 : 0) })
+    t.tick(seq % 6 === 0 ? 25_000 : 5000)
+  }
+  t.drain()
+  expect(expectSameDecoded(t.entries, 7)).toBe(54)
+  expect(t.quarantine().length).toBe(6)
+  expect(t.features().some(({ provisional }) => provisional)).toBe(true)
+})
+
+test('decoded ahead, on more texts than its table holds', () => {
+  const t = new Timeline().start()
+  for (let seq = 1; seq <= 70_000; seq += 500) {
+    const readings = Array.from({ length: 500 }, (_, i) => ({
+      seq: seq + i,
+      eventTimeMs: at('10:00') + seq + i,
+      values: { place: `${seq + i}` }
+    }))
+    t.batch({ readings })
+  }
+  t.drain()
+  const ahead = decodedAhead(t.entries, 20)
+  expect(ahead.plain).toBeGreaterThan(125)
+  expect(ahead.plain).toBeLessThan(140)
+  const [actual, expected] = [boundariesOf(Processor, ahead.entries), boundariesOf(Processor, t.entries)]
+  expect(Buffer.compare(encode(actual), encode(expected))).toBe(0)
+  expect(t.readings().at(-1)).toMatchObject({ seq: 70_000, place: '70000' })
 })
