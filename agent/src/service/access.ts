@@ -78,7 +78,7 @@ export async function bufferFiles(bufferPath: string): Promise<string[]> {
     .map(entry => join(dirname(bufferPath), entry))
 }
 
-const BESIDE = /^(\.(lock|mark|sock|damaged-\d+))?(-(wal|shm|journal))?$/
+const BESIDE = /^(\.(lock|mark|sock|salvaging|salvaged|damaged-\d+))?(-(wal|shm|journal))?$/
 
 async function canRead(path: string): Promise<boolean> {
   // access(2) asks for the real user, not for the effective one
