@@ -146,15 +146,31 @@ describe('age', () => {
 
 test('a disk that is short of space lets the buffer grow no more: what comes makes room for itself', async () => {
   const buffer = await open({ whenFull: 'thin', bytesMax: 2 ** 30 })
-  sample(buffer, 100, 20)
+  sample(buffer, 1000, 20)
   buffer.limitGrowth(true)
   const { bytes } = buffer.state
+  expect(bytes).toBeGreaterThan(64 * 1024)
   sample(buffer, 300, 20)
   expectAccounted(buffer)
   expect(buffer.state.bytes).toBeLessThanOrEqual(bytes + 1000)
   buffer.limitGrowth(false)
   sample(buffer, 300, 20)
   expect(buffer.state.bytes).toBeGreaterThan(bytes + 10_000)
+  buffer.close()
+})
+
+test('a disk that is short of space stops no buffer that is next to empty: what is acked in time is not shed', async () => {
+  const buffer = await open({ whenFull: 'thin', bytesMax: 2 ** 30 })
+  buffer.limitGrowth(true)
+  for (let i = 1; i <= 20; i++) {
+    sample(buffer, 10)
+    buffer.willPublish(i * 10, i * 10)
+    buffer.settle(i * 10, 10, [])
+  }
+  expect(tombstonesOf(buffer)).toEqual([])
+  sample(buffer, 5000)
+  expect(buffer.state.bytes).toBeLessThan(64 * 1024 + 1000)
+  expectAccounted(buffer, 201)
   buffer.close()
 })
 
