@@ -64,7 +64,13 @@ export async function repair(config: Config): Promise<Diagnosis> {
 /** The diagnosis as lines for people. */
 export function formatDiagnosis(diagnosis: Diagnosis): string {
   const { buffer, bytes, running, healthy, problems, readable_readings, repaired, salvage } = diagnosis
-  const verdict = healthy ? (repaired ? 'was damaged, and is sound now' : 'sound') : 'damaged'
+  const verdict = !healthy
+    ? 'damaged'
+    : repaired
+      ? 'was damaged, and is sound now'
+      : bytes === 0
+        ? 'not there yet: start the agent first'
+        : 'sound'
   const lines = [`buffer     ${buffer} (${bytes} bytes${running ? '; an agent has it open' : ''})`, `state      ${verdict}`]
   lines.push(`readable   ${readable_readings} readings`, ...problems.map(problem => `problem    ${problem}`))
   if (salvage !== null) lines.push(`salvage    ${salvage}`)

@@ -252,6 +252,7 @@ describe('doctor', () => {
     const folder = await temporaryFolder()
     const config = await replayConfig(folder, 10, 'mqtt://127.0.0.1:1')
     const path = join(folder, 'buffer.sqlite')
+    expect(doctor(config)).toMatchObject({ code: 0, stdout: expect.stringMatching(/not there yet: start the agent first/) })
     filled(path, 3000, 0)
     expect(doctor(config)).toMatchObject({ code: 0, stdout: expect.stringMatching(/sound[\s\S]*3000 readings/) })
     truncateSync(path, Math.floor(readFileSync(path).length / 2 / 4096) * 4096)
