@@ -21,7 +21,8 @@ test.each([
 ])('with %i bytes of the disk to be left to others, that the buffer may grow no more is %s', async (freeBytesMin, isShort) => {
   const buffer = openBuffer(join(await temporaryFolder(), 'buffer.sqlite'))
   const limited = vi.spyOn(buffer, 'limitGrowth')
-  const upkeep = new Upkeep(buffer, { ...CONFIG, freeBytesMin }, silent, { changed: vi.fn(), problem: vi.fn(), failed: vi.fn() })
+  const problem = vi.fn()
+  const upkeep = new Upkeep(buffer, { ...CONFIG, freeBytesMin }, silent, { changed: vi.fn(), problem, failed: vi.fn() })
   onTestFinished(() => {
     upkeep.stop()
     buffer.close()
@@ -29,6 +30,7 @@ test.each([
   upkeep.start()
   await until(() => limited.mock.calls.length > 0)
   expect(limited).toHaveBeenCalledWith(isShort)
+  expect(problem.mock.calls).toEqual(isShort ? [[expect.stringContaining('less than min_free is left')]] : [])
 })
 
 test('goes on where the disk does not say how much space it has', async () => {
