@@ -13,7 +13,7 @@ interface Line {
 }
 
 /** A link whose delays are their caps, and what it logs. */
-function linkTo(mqttUrls: readonly string[]) {
+function linkTo(mqttUrls: readonly string[], httpUrl: string | null = null) {
   const lines: Line[] = []
   const link = new GatewayLink(
     {
@@ -24,7 +24,7 @@ function linkTo(mqttUrls: readonly string[]) {
         profiles: [BUILT_IN_PROFILES[0]],
         clock: { connected: () => {}, disconnected: () => {}, heard: () => {} }
       },
-      gateway: { mqttUrls, httpUrl: null, httpToken: null, httpAfterMs: 0 },
+      gateway: { mqttUrls, httpUrl, httpToken: null, httpAfterMs: 3_600_000 },
       backoff: { minMs: 8, maxMs: 40 },
       log: pino({ level: 'info' }, { write: line => lines.push(JSON.parse(line)) }),
       random: () => 1 - Number.EPSILON
@@ -36,6 +36,7 @@ function linkTo(mqttUrls: readonly string[]) {
   return {
     link,
     delays: () => lines.flatMap(({ retry_ms }) => (retry_ms === undefined ? [] : [retry_ms])),
+    said: (text: string) => lines.some(({ msg }) => msg.includes(text)),
     connectedTo: () => lines.flatMap(({ msg, gateway }) => (msg === 'connected' ? [gateway] : []))
   }
 }
@@ -70,4 +71,23 @@ test('a delay grows with each round over the addresses, and after a good connect
   second.dropConnections() // and would take the next
   await until(() => connectedTo().length === 2)
   expect(connectedTo()[1]).toBe(first.url)
+})
+
+test('a gateway that connects and never acks makes way for the next, and for HTTP at once', async () => {
+  const [silent, second] = [await TestBroker.start(), await TestBroker.start()]
+  const { link, connectedTo, said } = linkTo([silent.url, second.url], `http://127.0.0.1:${await freePort()}`)
+  await until(() => connectedTo().length === 1)
+  link.succeeded()
+  link.drop('no PUBACK')
+  await until(() => connectedTo().length === 2)
+  expect(connectedTo()).toEqual([silent.url, second.url])
+  await second.stop()
+  await silent.stop()
+  await until(() => !link.isLive)
+  expect(said('posting batches over HTTP')).toBe(false) // that was lost as any may be
+  await silent.restart()
+  await until(() => connectedTo().length === 3)
+  link.drop('no PUBACK')
+  await silent.stop()
+  await until(() => said('posting batches over HTTP'))
 })
