@@ -11,16 +11,22 @@ import { COMPACT_CHUNKS_MIN } from './limits.js'
 
 export class BufferCompaction {
   private compactedThrough = 0
+  /** How many chunks must have been written before looking again can find enough. */
+  private worthwhileFrom = 0
 
   constructor(private readonly store: BufferStore) {}
 
   /** The next chunks behind a position that are worth it; null where there are none now. */
   next(epochs: readonly EpochRange[], after: number): readonly ChunkRow[] | null {
+    if (this.store.chunksInserted < this.worthwhileFrom) return null
     for (;;) {
       const rows = segmentBehind(this.store, epochs, Math.max(this.compactedThrough, after))
       if (rows.length >= COMPACT_CHUNKS_MIN) return rows
       const last = rows.at(-1)
-      if (last === undefined || !this.store.hasChunkBehind(last.lastPosition)) return null // more may come to these
+      if (last === undefined || !this.store.hasChunkBehind(last.lastPosition)) {
+        this.worthwhileFrom = this.store.chunksInserted + COMPACT_CHUNKS_MIN - rows.length // more may come to these
+        return null
+      }
       this.compactedThrough = last.lastPosition
     }
   }

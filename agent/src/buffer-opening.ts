@@ -6,13 +6,17 @@ import { existsSync, statSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { BufferOpenError, BufferWriteError, isDamage } from './buffer-error.js'
 import { readMark } from './buffer-mark.js'
-import { type SalvageReport, salvageBuffer } from './buffer-salvage.js'
+import { finishSalvage, type SalvageReport, salvageBuffer } from './buffer-salvage.js'
 import { DamagedFile } from './damaged-file.js'
 import { CHECKED_AT_START_BYTES_MAX } from './limits.js'
 import { type BufferOptions, SqliteBuffer } from './sqlite-buffer.js'
 
 /** @param isDamaged whether it is known to be: then it is not even tried */
 export function openBuffer(options: BufferOptions, log: Logger, isDamaged = false): SqliteBuffer {
+  if (finishSalvage(options.path)) {
+    log.warn('a salvage of the buffer that was broken off is finished')
+    isDamaged = false
+  }
   let reason: string | null = isDamaged ? 'it turned out to be damaged' : damageSeen(options.path, options.deviceId)
   if (reason === null) {
     try {
@@ -55,7 +59,7 @@ function damageSeen(path: string, deviceId: string): string | null {
   if (bytes > CHECKED_AT_START_BYTES_MAX) return null
   const file = new DamagedFile(path)
   try {
-    return file.problems(readMark(path, deviceId))[0] ?? null
+    return file.examine(readMark(path, deviceId)).problems[0] ?? null
   } finally {
     file.close()
   }

@@ -1,11 +1,17 @@
 /**
- * Salvages a damaged buffer: moves it aside and makes a new one of what can be read. Readings keep their event IDs; what cannot be
+ * Salvages a damaged buffer: makes a new one of what can be read, and puts it into the place of the damaged one, which is kept aside. Readings keep their event IDs; what cannot be
  * read is declared as shed (`damaged`), as far as it is known to have existed; new readings get a new epoch.
  *
  * Nothing is guessed: a chunk counts only if its bytes are those that were written (CRC), and a reading whose epoch is not known is
  * not kept, since under another event ID it could be archived twice. Nor is one whose time is not known to be an event time.
+ *
+ * The damaged file stays where it is until the new one is whole, so that a salvage that ends early (a kill, a full disk) is begun again:
+ *
+ *   .salvaging   being written; worth nothing
+ *   .salvaged    whole and on disk; only the files have to change places
  */
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { epochFromBytes, type Profile, profileDigest } from '@tidemark/protocol'
 import { type BufferFileOptions, openBufferFile } from './buffer-file.js'
 import { markPath, readMark } from './buffer-mark.js'
@@ -43,54 +49,106 @@ export interface SalvageOptions extends BufferFileOptions {
 /** Salvages the buffer at `path`, which nobody may have open. Throws where the disk cannot be written. */
 export function salvageBuffer(options: SalvageOptions): SalvageReport {
   const { path } = options
+  const draft = `${path}.salvaging`
+  removeDatabase(draft)
   const mark = readMark(path, options.deviceId)
-  const aside = moveAside(path)
-  const file = new DamagedFile(aside)
-  const remains = file.read()
-  file.close()
-  const database = openBufferFile(options)
+  const file = new DamagedFile(path)
+  let report: SalvageReport
   try {
-    return rebuild(database, remains, mark, aside, options)
+    const database = openBufferFile({ ...options, path: draft })
+    try {
+      report = rebuild(database, file, mark, options)
+    } finally {
+      database.close() // which takes its write-ahead log in
+    }
+  } catch (error) {
+    removeDatabase(draft) // the disk may be full
+    throw error
   } finally {
-    database.close()
+    file.close()
   }
+  renameSync(draft, salvagedPath(path))
+  syncFolder(path)
+  finishSalvage(path)
+  return report
+}
+
+/** Puts a salvaged buffer that is whole into its place. Returns whether there was one. */
+export function finishSalvage(path: string): boolean {
+  if (!existsSync(salvagedPath(path))) return false
+  moveAside(path)
+  renameSync(salvagedPath(path), path)
+  syncFolder(path)
+  return true
+}
+
+function salvagedPath(path: string): string {
+  return `${path}.salvaged`
+}
+
+function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(path + suffix, { force: true })
+}
+
+/** Makes it durable what the files beside a path are called. */
+function syncFolder(path: string): void {
+  const folder = openSync(dirname(path), 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+/** What a chunk that is kept adds up to. */
+interface Kept extends Pick<ChunkRow, 'firstPosition' | 'lastPosition' | 'readings'> {
+  readonly bytes: number
 }
 
 function rebuild(
   database: Database,
-  remains: Remains,
+  file: DamagedFile,
   mark: ProgressMark | null,
-  aside: string,
-  { deviceId, machineId, randomBytes, profile: configured }: SalvageOptions
+  { path, deviceId, machineId, randomBytes, profile: configured }: SalvageOptions
 ): SalvageReport {
+  const remains = file.read()
   const { state } = remains
   const epochs = knownEpochs(remains.epochs, mark)
   const profiles = soundProfiles(remains.profiles, configured)
-  const isKnown = ({ firstPosition, profile }: ChunkRow) =>
-    epochs.length > 0 && firstPosition > epochs[0].base && profiles.some(({ id }) => id === profile)
   const settled = Math.max(state?.settledPosition ?? 0, epochs[0]?.base ?? 0)
   // What lost tombstones said is said anew of all seqs: that one is shed does not take back that it was seen.
   const declaredFrom = remains.tombstones === null ? (epochs[0]?.base ?? 0) + 1 : settled + 1
-  const isTimed = (chunk: ChunkRow) => remains.clocks !== null || hasEventTimes(chunk, profiles)
-  const chunks = remains.chunks.filter(chunk => isKnown(chunk) && isTimed(chunk) && chunk.lastPosition > settled)
+  const isIdentified = (chunk: ChunkRow) =>
+    epochs.length > 0 &&
+    chunk.firstPosition > epochs[0].base &&
+    profiles.some(({ id }) => id === chunk.profile) &&
+    (remains.clocks !== null || hasEventTimes(chunk, profiles))
+  const isKept = (chunk: ChunkRow) => chunk.lastPosition > settled && isIdentified(chunk)
+  const kept: Kept[] = []
+  let unidentified = 0
+  for (const chunk of file.chunks()) {
+    const { firstPosition, lastPosition, readings, payload } = chunk
+    if (isKept(chunk)) kept.push({ firstPosition, lastPosition, readings, bytes: payload.length + CHUNK_OVERHEAD_BYTES })
+    else if (!isIdentified(chunk)) unidentified++
+  }
   const ends = [
     state?.nextPosition ?? 1,
     (state?.reservedPosition ?? 0) + 1,
     (mark?.lastPosition ?? 0) + 1,
-    (chunks.at(-1)?.lastPosition ?? 0) + 1
+    (kept.at(-1)?.lastPosition ?? 0) + 1
   ]
   const nextPosition = Math.max(...ends)
-  const lost = epochs.length === 0 ? [] : gaps(chunks, declaredFrom, nextPosition - 1)
-  const held = chunks.reduce((sum, chunk) => sum + chunk.readings, 0)
-  const bytes = chunks.reduce((sum, chunk) => sum + chunk.payload.length + CHUNK_OVERHEAD_BYTES, 0)
+  const lost = epochs.length === 0 ? [] : gaps(kept, declaredFrom, nextPosition - 1)
+  const held = kept.reduce((sum, { readings }) => sum + readings, 0)
+  const bytes = kept.reduce((sum, chunk) => sum + chunk.bytes, 0)
   const ended = epochs.map((range, i) =>
     i === epochs.length - 1 ? { ...range, highestSeq: range.highestSeq ?? nextPosition - 1 - range.base } : range
   )
   const report = {
     kept_readings: held,
     declared_readings: lost.reduce((sum, { first, last }) => sum + last - first + 1, 0),
-    unidentified_chunks: remains.chunks.filter(chunk => !isKnown(chunk) || !isTimed(chunk)).length,
-    aside
+    unidentified_chunks: unidentified,
+    aside: asidePath(path, 1)
   }
   const fresh = database.prepare<[], BufferState>(SELECT_STATE).get()!
   const rebuilt: BufferState = {
@@ -114,7 +172,8 @@ function rebuild(
       { epoch: epochFromBytes(randomBytes()), base: nextPosition - 1, highestSeq: null }
     ])
       database.prepare('INSERT INTO epochs VALUES (?, ?, ?)').run(epoch, base, highestSeq)
-    for (const chunk of chunks) insertChunk(database).run(chunk)
+    const insert = insertChunk(database)
+    for (const chunk of file.chunks()) if (isKept(chunk)) insert.run(chunk)
     writeClocks(database, remains.clocks ?? [UNKNOWN_CLOCK])
     const tombstones = new TombstoneStore(database)
     for (const { epoch, firstSeq, lastSeq, keepEvery, reason } of remains.tombstones ?? [])
@@ -154,7 +213,7 @@ function knownEpochs(epochs: readonly EpochRange[], mark: ProgressMark | null): 
 }
 
 /** The positions of [first, last] that no chunk spans. */
-function gaps(chunks: readonly ChunkRow[], first: number, last: number): { first: number; last: number }[] {
+function gaps(chunks: readonly Kept[], first: number, last: number): { first: number; last: number }[] {
   const found: { first: number; last: number }[] = []
   let next = first
   for (const { firstPosition, lastPosition } of chunks) {
@@ -165,9 +224,13 @@ function gaps(chunks: readonly ChunkRow[], first: number, last: number): { first
   return found
 }
 
+function asidePath(path: string, k: number): string {
+  return `${path}.damaged-${k}`
+}
+
 /** Moves the file and its write-ahead log; those of earlier times make way. */
-function moveAside(path: string): string {
-  const named = (k: number) => `${path}.damaged-${k}`
+function moveAside(path: string): void {
+  const named = (k: number) => asidePath(path, k)
   for (let k = DAMAGED_KEPT_MAX; k >= 1; k--) {
     for (const suffix of ['', '-wal']) {
       if (k === DAMAGED_KEPT_MAX) rmSync(named(k) + suffix, { force: true })
@@ -177,5 +240,4 @@ function moveAside(path: string): string {
   if (existsSync(path)) renameSync(path, named(1))
   if (existsSync(`${path}-wal`)) renameSync(`${path}-wal`, `${named(1)}-wal`)
   for (const each of [`${path}-shm`, `${named(1)}-shm`, markPath(path)]) rmSync(each, { force: true })
-  return named(1)
 }

@@ -86,6 +86,9 @@ export class BufferStore {
     this.mark.write(state!, epochs)
   }
 
+  /** Chunks that were written by this process, also those of commits that failed. */
+  chunksInserted = 0
+
   /** In a commit: stores readings of one profile in chunks, and returns the bytes that these take. */
   insert(profile: Profile, readings: readonly PlacedReading[], storedMs: number): number {
     const id = this.profiles.idOf(profile)
@@ -93,6 +96,7 @@ export class BufferStore {
     for (const { firstPosition, lastPosition, count, payload } of packChunks(profile, readings)) {
       const chunk = { firstPosition, lastPosition, readings: count, profile: id, payload }
       this.sql.insertChunk.run({ ...chunk, storedMs, crc: chunkCrc(chunk) })
+      this.chunksInserted++
       bytes += payload.length + CHUNK_OVERHEAD_BYTES
     }
     return bytes

@@ -1,4 +1,4 @@
-import { isDeviceId } from '@tidemark/protocol'
+import { isDeviceId, LOG_LEVELS } from '@tidemark/protocol'
 import { z } from 'zod'
 import { bufferSchema } from './config-buffer.js'
 import { gatewaySchema, publishSchema } from './config-gateway.js'
@@ -20,7 +20,7 @@ export const configSchema = z
     interval: duration(1).optional(),
     schedule: cron.optional(),
     publish: publishSchema.prefault({}),
-    log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info')
+    log_level: z.enum(LOG_LEVELS).default('info')
   })
   .refine(
     config => (config.profile === undefined) !== (config.profile_file === undefined),

@@ -3,7 +3,7 @@
  * Every mistake is a `ConfigError` whose message says what to change.
  */
 import { readFile } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { BUILT_IN_PROFILES, durationMs, type Profile, profileSchema, type Rate } from '@tidemark/protocol'
 import { parse } from 'yaml'
 import type { z } from 'zod'
@@ -60,21 +60,25 @@ export interface Config {
     readonly backoff: { readonly minMs: number; readonly maxMs: number }
   }
   readonly logLevel: ConfigFile['log_level']
+  /** What the file names and the agent reads when it starts: a profile, a token, a recording. Absolute paths. */
+  readonly namedFiles: readonly string[]
 }
 
-export async function readConfig(path: string): Promise<Config> {
+/** @param root where the system is that the configuration is for: an absolute path of a file that it names is below it */
+export async function readConfig(path: string, root = '/'): Promise<Config> {
   const file = await readYaml(path, 'configuration', configSchema)
   const folder = dirname(resolve(path))
-  const profile =
-    file.profile_file === undefined
-      ? builtInProfile(file.profile!)
-      : await readYaml(resolve(folder, file.profile_file), 'profile', profileSchema)
+  const named = (name: string) => (isAbsolute(name) ? join(root, name) : resolve(folder, name))
+  const profileFile = file.profile_file === undefined ? null : named(file.profile_file)
+  const tokenFile = file.gateway.http_token_file === undefined ? null : named(file.gateway.http_token_file)
+  const replay = file.source?.type === 'csv' ? { ...file.source, path: named(file.source.path) } : null
+  const profile = profileFile === null ? builtInProfile(file.profile!) : await readYaml(profileFile, 'profile', profileSchema)
   return {
     deviceId: file.device_id,
     gateway: {
       mqttUrls: file.gateway.urls ?? [file.gateway.url!],
       httpUrl: file.gateway.http ?? null,
-      httpToken: file.gateway.http_token_file === undefined ? null : await readToken(resolve(folder, file.gateway.http_token_file)),
+      httpToken: tokenFile === null ? null : await readToken(tokenFile),
       httpAfterMs: file.gateway.http_after
     },
     profile,
@@ -88,7 +92,7 @@ export async function readConfig(path: string): Promise<Config> {
       whenFull: file.buffer.when_full,
       ringBytesMax: file.buffer.ring_bytes
     },
-    replay: file.source?.type === 'csv' ? { ...file.source, path: resolve(folder, file.source.path) } : null,
+    replay,
     sources: liveSources(file),
     intervalMs: file.interval ?? durationMs(profile.interval),
     schedule: file.schedule ?? null,
@@ -99,7 +103,8 @@ export async function readConfig(path: string): Promise<Config> {
       maxRate: file.publish.max_rate ?? null,
       backoff: { minMs: file.publish.backoff.min, maxMs: file.publish.backoff.max }
     },
-    logLevel: file.log_level
+    logLevel: file.log_level,
+    namedFiles: [profileFile, tokenFile, replay?.path ?? null].filter(name => name !== null)
   }
 }
 

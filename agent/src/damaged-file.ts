@@ -31,7 +31,14 @@ export interface Remains {
   readonly profiles: readonly ProfileRow[]
   /** null where some cannot be read. */
   readonly tombstones: readonly TombstoneRow[] | null
-  readonly chunks: readonly ChunkRow[]
+}
+
+/** What looking through the whole file has shown. */
+export interface Examined {
+  /** What SQLite and the chunks' checksums say is wrong, in a few lines; empty where nothing is. */
+  readonly problems: readonly string[]
+  /** In chunks that are what was written. */
+  readonly readableReadings: number
 }
 
 export class DamagedFile {
@@ -56,18 +63,20 @@ export class DamagedFile {
       epochs: this.epochs(),
       clocks: this.clocks(),
       profiles: this.profiles(),
-      tombstones: this.tombstones(),
-      chunks: this.chunks()
+      tombstones: this.tombstones()
     }
   }
 
-  /** What SQLite and the chunks' checksums say is wrong, in a few lines; empty where nothing is. */
-  problems(mark: ProgressMark | null): string[] {
+  /** The chunks that are what was written, by rising positions, read one by one: a buffer may be larger than the memory. */
+  *chunks(): Generator<ChunkRow> {
+    for (const row of this.rows<ChunkRow>(CHUNK_BEHIND, ({ firstPosition }) => firstPosition)) if (isSoundChunk(row)) yield row
+  }
+
+  examine(mark: ProgressMark | null): Examined {
     const { database } = this
-    if (database === null) return ['the file is no database any more']
+    if (database === null) return { problems: ['the file is no database any more'], readableReadings: 0 }
     const found = tryTo(() => database.pragma('integrity_check(5)')) as { integrity_check: string }[] | null
-    if (found === null) return ['the file cannot be read']
-    const problems = found.map(row => row.integrity_check).filter(text => text !== 'ok')
+    const problems = found?.map(row => row.integrity_check).filter(text => text !== 'ok') ?? ['the file cannot be read']
     if (this.state() === null) problems.push('its state cannot be read')
     const epochs = this.epochs()
     if (epochs.length === 0) problems.push('its epochs cannot be read')
@@ -77,11 +86,16 @@ export class DamagedFile {
     if (this.clocks() === null) problems.push('its clock ranges cannot be read')
     const profiles = this.profiles()
     if (profiles.some(row => profileOf(row) === null)) problems.push('a profile is not what was written')
-    const all = this.rows<ChunkRow>(CHUNK_BEHIND, row => row.firstPosition)
-    if (all.some(row => !profiles.some(({ id }) => id === row.profile))) problems.push('a profile of its readings cannot be read')
-    const broken = all.filter(row => !isSoundChunk(row)).length
-    if (broken > 0) problems.push(`${broken} of ${all.length} chunks are not what was written`)
-    return problems.map(text => text.replaceAll('\n', ' '))
+    let [all, broken, unprofiled, readableReadings] = [0, 0, 0, 0]
+    for (const row of this.rows<ChunkRow>(CHUNK_BEHIND, ({ firstPosition }) => firstPosition)) {
+      all++
+      if (!profiles.some(({ id }) => id === row.profile)) unprofiled++
+      if (isSoundChunk(row)) readableReadings += row.readings
+      else broken++
+    }
+    if (unprofiled > 0) problems.push('a profile of its readings cannot be read')
+    if (broken > 0) problems.push(`${broken} of ${all} chunks are not what was written`)
+    return { problems: problems.map(text => text.replaceAll('\n', ' ')), readableReadings }
   }
 
   private state(): BufferState | null {
@@ -102,7 +116,7 @@ export class DamagedFile {
   }
 
   private profiles(): ProfileRow[] {
-    return this.rows<ProfileRow>('SELECT id, digest, profile FROM profiles WHERE id > ? ORDER BY id LIMIT 1', row => row.id)
+    return [...this.rows<ProfileRow>('SELECT id, digest, profile FROM profiles WHERE id > ? ORDER BY id LIMIT 1', row => row.id)]
   }
 
   /** null where some of them cannot be read. */
@@ -112,29 +126,24 @@ export class DamagedFile {
     return parsed.success ? parsed.data : null
   }
 
-  private chunks(): ChunkRow[] {
-    return this.rows<ChunkRow>(CHUNK_BEHIND, row => row.firstPosition).filter(isSoundChunk)
-  }
-
   /** All rows of a table that can be read, by rising keys; `sql` gives the first behind a key. */
-  private rows<Row>(sql: string, keyOf: (row: Row) => number): Row[] {
+  private *rows<Row>(sql: string, keyOf: (row: Row) => number): Generator<Row> {
     const { database } = this
     const statement = database === null ? null : tryTo(() => database.prepare<[number], Row>(sql))
-    if (statement === null) return []
-    const rows: Row[] = []
+    if (statement === null) return
     for (let key = 0; ; ) {
       const read = readBehind(statement, key)
       if (read === 'damaged') {
         const next = readableKeyBehind(statement, key)
-        if (next === null) return rows
+        if (next === null) return
         key = next
         continue
       }
-      if (read === undefined) return rows
+      if (read === undefined) return
       const readKey = keyOf(read)
-      if (!(readKey > key)) return rows // out of order: what follows cannot be trusted
+      if (!(readKey > key)) return // out of order: what follows cannot be trusted
       key = readKey
-      rows.push(read)
+      yield read
     }
   }
 }

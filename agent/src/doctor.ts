@@ -36,12 +36,12 @@ export function diagnose({ bufferPath, deviceId }: Config): Diagnosis {
   }
   const file = new DamagedFile(bufferPath)
   try {
-    const { state, epochs, chunks } = file.read()
-    const problems = file.problems(mark)
+    const { state, epochs } = file.read()
+    const { problems: found, readableReadings } = file.examine(mark)
+    const problems = [...found]
     if (state !== null && epochs.length > 0 && !running && recover(state, epochs, mark).isDamaged)
       problems.push('commits are gone that were made; was its -wal file deleted?')
-    const readable = chunks.reduce((sum, chunk) => sum + chunk.readings, 0)
-    return { ...base, healthy: problems.length === 0, problems, readable_readings: readable, salvage: state?.salvage ?? null }
+    return { ...base, healthy: problems.length === 0, problems, readable_readings: readableReadings, salvage: state?.salvage ?? null }
   } finally {
     file.close()
   }
@@ -64,7 +64,13 @@ export async function repair(config: Config): Promise<Diagnosis> {
 /** The diagnosis as lines for people. */
 export function formatDiagnosis(diagnosis: Diagnosis): string {
   const { buffer, bytes, running, healthy, problems, readable_readings, repaired, salvage } = diagnosis
-  const verdict = healthy ? (repaired ? 'was damaged, and is sound now' : 'sound') : 'damaged'
+  const verdict = !healthy
+    ? 'damaged'
+    : repaired
+      ? 'was damaged, and is sound now'
+      : bytes === 0
+        ? 'not there yet: start the agent first'
+        : 'sound'
   const lines = [`buffer     ${buffer} (${bytes} bytes${running ? '; an agent has it open' : ''})`, `state      ${verdict}`]
   lines.push(`readable   ${readable_readings} readings`, ...problems.map(problem => `problem    ${problem}`))
   if (salvage !== null) lines.push(`salvage    ${salvage}`)

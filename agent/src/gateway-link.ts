@@ -137,9 +137,9 @@ export class GatewayLink {
     const { backoff, gateway, log, random } = this.options
     const { mqttUrls } = gateway
     const wasUp = this.isUp
-    const wasGood = wasUp && (this.attempt === 0 || monotonicMs() - this.upSinceMs >= STABLE_CONNECTION_MS)
+    const wasGood = wasUp && !this.wasGivenUp && (this.attempt === 0 || monotonicMs() - this.upSinceMs >= STABLE_CONNECTION_MS)
     if (wasGood) this.attempt = 0
-    // A good one may come back, and stands first again; one that takes nothing makes way for the next.
+    // A good one may come back, and stands first again; one that takes nothing, however long it stood, makes way for the next.
     this.address = wasGood ? 0 : (this.address + 1) % mqttUrls.length
     this.mqtt = null
     this.isUp = false
@@ -149,16 +149,17 @@ export class GatewayLink {
     if (!this.isLeaving) this.timer = setTimeout(() => this.connect(), delayMs)
     if (wasUp) {
       this.events.down(!this.wasGivenUp)
-      this.awaitHttp()
+      this.awaitHttp(this.wasGivenUp)
     }
     this.events.failed(reason)
   }
 
-  private awaitHttp(): void {
+  /** @param isStalled MQTT has been up for long, and acked nothing */
+  private awaitHttp(isStalled = false): void {
     const { httpUrl, httpAfterMs } = this.options.gateway
     if (httpUrl === null || this.isLeaving) return
     clearTimeout(this.httpTimer)
-    this.httpTimer = setTimeout(() => this.openHttp(httpUrl), httpAfterMs)
+    this.httpTimer = setTimeout(() => this.openHttp(httpUrl), isStalled ? 0 : httpAfterMs)
   }
 
   private async openHttp(url: string): Promise<void> {

@@ -24,6 +24,8 @@ export interface SourceReport {
 
 export interface LiveReport {
   readonly type: 'report'
+  /** What is wrong with the disk, which the buffer's file may not be able to say; null where nothing is. */
+  readonly problem: string | null
   readonly sources: readonly SourceReport[]
   readonly clock: ClockReport
 }

@@ -282,6 +282,7 @@ export class RunningAgent {
     const states = source instanceof LiveSources ? source.states() : []
     return {
       type: 'report',
+      problem: this.problem,
       clock: this.clock.report(),
       sources: states.map(({ key, metrics, state, sinceMs, failures, failuresTotal, error }) => {
         return { source: key, metrics, state, since: iso(sinceMs), failures, failures_total: failuresTotal, last_error: error }

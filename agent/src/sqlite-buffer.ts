@@ -25,6 +25,7 @@ import { withNewEpoch } from './core/epochs.js'
 import type { Span } from './core/in-flight.js'
 import { recover } from './core/recovery.js'
 import { DiskAttempts } from './disk-attempts.js'
+import { BUFFER_BYTES_MIN } from './limits.js'
 import { placed, type Sampled, stateAfter } from './sampled.js'
 import type { CarriedTombstone, DueTombstones } from './tombstone-store.js'
 
@@ -130,10 +131,13 @@ export class SqliteBuffer implements DeliveryBuffer {
     return !this.isFull || this.disk.error !== null
   }
 
-  /** Lets the buffer grow no more while others need the disk's last bytes, and gives back what fell free. */
+  /**
+   * Lets the buffer grow no more while others need the disk's last bytes, and gives back what fell free. One that is next to empty may
+   * still have the least that any buffer has: what is acked at once needs a place until then.
+   */
   limitGrowth(isShortOfSpace: boolean): void {
     if (isShortOfSpace === Number.isFinite(this.bytesCap)) return
-    this.bytesCap = isShortOfSpace ? this.state.bytes : Number.POSITIVE_INFINITY
+    this.bytesCap = isShortOfSpace ? Math.max(this.state.bytes, BUFFER_BYTES_MIN) : Number.POSITIVE_INFINITY
     if (isShortOfSpace) this.disk.attempt(() => this.store.shrink())
   }
 

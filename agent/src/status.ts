@@ -101,13 +101,14 @@ function describe(
 export interface LiveStatus extends AgentStatus {
   readonly sources: readonly SourceReport[] | null
   readonly clock: ClockReport | null
+  readonly disk_problem: string | null
 }
 
 /** As `readStatus`. */
 export async function readLiveStatus(path: string, nowMs: number): Promise<LiveStatus> {
   const status = readStatus(path, nowMs)
   const report = status.running ? await askAgent(path) : null
-  return { ...status, sources: report?.sources ?? null, clock: report?.clock ?? null }
+  return { ...status, sources: report?.sources ?? null, clock: report?.clock ?? null, disk_problem: report?.problem ?? null }
 }
 
 async function askAgent(path: string): Promise<LiveReport | null> {
@@ -144,6 +145,7 @@ export function formatStatus(status: LiveStatus): string {
     lines.push([`  ${source}`, `${state} since ${since}${trouble}`])
   }
   if (status.clock !== null) lines.push(['clock', describeClock(status.clock)])
+  if (status.disk_problem !== null) lines.push(['disk', status.disk_problem])
   lines.push(['last acked', status.last_acked ?? 'never'])
   if (status.last_error !== null) lines.push(['problem', `${status.last_error} (since ${status.last_error_at})`])
   return lines.map(([name, value]) => `${name.padEnd(13)} ${value}`).join('\n')

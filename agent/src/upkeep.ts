@@ -19,6 +19,8 @@ export interface UpkeepEvents {
   readonly failed: (error: unknown) => void
 }
 
+const SHORT_OF_SPACE = 'less than min_free is left on the disk: the buffer grows no more'
+
 export class Upkeep {
   private timer: NodeJS.Timeout | undefined
   private commitIntervalMs: number
@@ -88,8 +90,13 @@ export class Upkeep {
     if (diskFailure !== null)
       this.log.error({ error: diskFailure.message, in_memory: inMemory }, 'cannot write the buffer: sampling into memory')
     else this.log.info('the buffer is written again')
-    this.events.problem(diskFailure?.message ?? null)
+    this.tellProblem()
     if (diskFailure === null) this.events.changed()
+  }
+
+  private tellProblem(): void {
+    const { diskFailure } = this.buffer
+    this.events.problem(diskFailure?.message ?? (this.wasShort ? SHORT_OF_SPACE : null))
   }
 
   private tellDropped(): void {
@@ -104,11 +111,13 @@ export class Upkeep {
     if (freeBytes === null) return // a disk that does not even answer shows in what is written to it
     const isShort = freeBytes < this.config.freeBytesMin
     if (isShort !== this.wasShort) {
-      if (isShort) this.log.warn({ free_bytes: freeBytes }, 'less than min_free is left on the disk: the buffer grows no more')
+      if (isShort) this.log.warn({ free_bytes: freeBytes }, SHORT_OF_SPACE)
       else this.log.info('there is space on the disk again')
     }
+    const hasChanged = isShort !== this.wasShort
     this.wasShort = isShort
     this.buffer.limitGrowth(isShort)
+    if (hasChanged) this.tellProblem()
   }
 
   private freeBytes(): number | null {

@@ -18,6 +18,9 @@ const duration = (leastMs: number, mostMs: number) =>
 
 const DAY_MS = 86_400_000
 
+/** How much an agent logs, the most first. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
 const settings = {
   interval: duration(10, 366 * DAY_MS)
     .optional()
@@ -30,7 +33,7 @@ const settings = {
     .refine(text => parseRate(text) !== null, 'write readings a second, like 500/s, or bytes, like 64KiB/s')
     .optional()
     .describe('how fast it publishes'),
-  log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).optional()
+  log_level: z.enum(LOG_LEVELS).optional()
 }
 
 /** What can be set, without a revision. */

@@ -272,10 +272,13 @@ describe('status', () => {
 
 describe('help', () => {
   test('of each command has an example', async () => {
-    for (const command of ['start', 'status']) {
+    const overview = await run(['--help'])
+    const commands = [...overview.stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)
+    expect(commands).toContain('doctor')
+    for (const command of commands) {
       const { code, stdout } = await run([command, '--help'])
       expect(code).toBe(0)
-      expect(stdout).toContain(`$ tidemark-agent ${command} --config pump-7.yaml`)
+      expect(stdout).toMatch(new RegExp(`^ +\\$ (sudo )?tidemark-agent ${command}\\b`, 'm'))
     }
   })
 })

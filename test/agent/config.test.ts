@@ -48,7 +48,8 @@ describe('a configuration', () => {
         ringBytesMax: 2 ** 22
       },
       publish: { inFlightMax: 8, batchReadingsMax: 500, batchBytesMax: 65_536, maxRate: null, backoff: { minMs: 500, maxMs: 300_000 } },
-      logLevel: 'info'
+      logLevel: 'info',
+      namedFiles: []
     })
   })
 

@@ -171,9 +171,10 @@ describe('what init writes', () => {
     [['--device-id', 'a', '--gateway', 'mqtt://h', '--durability', 'lazy'], /--durability: must be strict or spill/],
     [['--device-id', 'a', '--gateway', 'mqtt://h', '--sources', 'sytem'], /--sources: there is no "sytem"; did you mean "system"\?/],
     [
-      ['--device-id', 'a', '--gateway', 'mqtt://h', '--sources', 'iio', '--root', '/nowhere'],
-      /--sources: no iio sensor was found below \/nowhere\/sys; found: system/
-    ]
+      ['--device-id', 'a', '--gateway', 'mqtt://h', '--sources', 'iio', '--root', '/usr'],
+      /--sources: no iio sensor was found below \/usr\/sys; found: system/
+    ],
+    [['--device-id', 'a', '--gateway', 'mqtt://h', '--root', '/nowhere'], /--root: there is no folder \/nowhere/]
   ] as const)('not with %j', async (args, complaint) => {
     const output = join(await temporaryFolder(), 'agent.yaml')
     const { code, stdout, stderr } = await init(...args, '--output', output)

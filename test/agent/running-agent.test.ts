@@ -118,6 +118,7 @@ test('status says how each source and the clock are doing', async () => {
   const folder = await temporaryFolder()
   const path = await write(folder, {
     gateway: { url: broker.url },
+    buffer: { path: 'buffer.sqlite', min_free: Number.MAX_SAFE_INTEGER },
     source: undefined,
     sources: [
       { type: 'simulated', metrics: ['temperature', 'vibration'] },
@@ -132,12 +133,14 @@ test('status says how each source and the clock are doing', async () => {
   expect(status.sources).toMatchObject([
     { source: 'simulated:1', state: 'ok', failures: 0, last_error: null },
     { source: 'exec:/bin/sh', state: 'failing', metrics: ['pressure'], last_error: '/bin/sh: it ended with exit code 1 (broken)' },
-    { source: 'exec:/bin/sleep', state: 'failing', last_error: expect.stringMatching(/no answer within 50 ms|did not end in time/) }
+    { source: 'exec:/bin/sleep', state: 'failing', last_error: '/bin/sleep: it did not end in time, and was killed' }
   ])
   expect(status.sources[1].failures).toBeGreaterThan(0)
   expect(Date.parse(status.sources[1].since)).toBeLessThanOrEqual(Date.now())
   expect(status.clock).toMatchObject({ state: expect.stringMatching(/synced|estimated/), gateway_ahead_ms: null })
+  await until(() => broker.statuses.some(seen => seen.state === 'online' && /less than min_free/.test(seen.problem ?? '')))
   const { stdout } = await start(['status', '--config', path]).ended
+  expect(stdout).toMatch(/^disk +less than min_free is left on the disk: the buffer grows no more$/m)
   expect(stdout).toMatch(/^ {2}exec:\/bin\/sh failing since .*: \/bin\/sh: it ended with exit code 1 \(broken\)/m)
   agent.child.kill('SIGTERM')
   expect((await agent.ended).code).toBe(0)

@@ -1,6 +1,6 @@
 /** A damaged buffer: what can be read is kept under the same event IDs, the rest is declared, and the agent starts. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { profileSchema } from '@tidemark/protocol'
 import fc from 'fast-check'
@@ -165,6 +165,32 @@ describe('a buffer that was damaged', () => {
     expect(existsSync(`${path}.damaged-1`)).toBe(false)
   })
 
+  test('is not lost by a salvage that ends early: that is begun again, or finished', async () => {
+    const path = join(await temporaryFolder(), 'b.sqlite')
+    const epoch = filled(path, 700, 0)
+    const bytes = readFileSync(path)
+    writeFileSync(path, bytes.fill(0xff, bytes.length - 4096))
+    let asked = 0
+    const failing = {
+      ...options(path),
+      randomBytes: () => {
+        if (asked++ === 1) throw new Error('the disk is full') // within the salvage, when the new file is there
+        return options(path).randomBytes()
+      }
+    }
+    expect(() => openSound(failing, silent)).toThrow(/cannot salvage the buffer .*the disk is full/)
+    expect(existsSync(`${path}.salvaging`)).toBe(false)
+    const held = expectAccounted(path, epoch, 700, 0)
+    expect(held.size).toBeGreaterThan(100)
+    // killed when the new file was whole, and the old one in its place or aside already
+    for (const isAside of [false, true]) {
+      renameSync(path, `${path}.salvaged`)
+      if (!isAside) writeFileSync(path, 'damage '.repeat(1000))
+      expect(expectAccounted(path, epoch, 700, 0)).toEqual(held)
+      expect(existsSync(`${path}.salvaged`)).toBe(false)
+    }
+  })
+
   test('again and again keeps two damaged files, and no more', async () => {
     const folder = await temporaryFolder()
     const path = join(folder, 'b.sqlite')
@@ -226,6 +252,7 @@ describe('doctor', () => {
     const folder = await temporaryFolder()
     const config = await replayConfig(folder, 10, 'mqtt://127.0.0.1:1')
     const path = join(folder, 'buffer.sqlite')
+    expect(doctor(config)).toMatchObject({ code: 0, stdout: expect.stringMatching(/not there yet: start the agent first/) })
     filled(path, 3000, 0)
     expect(doctor(config)).toMatchObject({ code: 0, stdout: expect.stringMatching(/sound[\s\S]*3000 readings/) })
     truncateSync(path, Math.floor(readFileSync(path).length / 2 / 4096) * 4096)

@@ -1,9 +1,10 @@
 /** What `install`, `uninstall` and `logs` do, as far as it can be seen without a systemd that runs; with one: test/load/agent-package.test.ts. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { stringify } from 'yaml'
+import { grantConfig } from '../../agent/src/service/access.js'
 import { Host } from '../../agent/src/service/host.js'
 import { formatLine, lineOf } from '../../agent/src/service/logs.js'
 import { markerOf, type UnitFacts, unitText } from '../../agent/src/service/unit.js'
@@ -205,6 +206,33 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
     expect(existsSync(join(root, config))).toBe(true)
   }, 60_000)
 
+  test('its user may read all that the configuration names, and write where the buffer is', async () => {
+    const { root } = await system({
+      gateway: { url: 'mqtt://127.0.0.1:1', http: 'http://127.0.0.1:2', http_token_file: '/etc/tidemark/token' },
+      profile: undefined,
+      profile_file: './mine.yaml',
+      buffer: { path: '/data/buffer.sqlite' },
+      source: { type: 'simulated' }
+    })
+    const at = (path: string) => join(root, path)
+    const profile = { name: 'mine', interval: '1s', metrics: [{ name: 'temperature', unit: 'degC', type: 'float' }] }
+    writeFileSync(at('etc/tidemark/mine.yaml'), stringify(profile), { mode: 0o644 })
+    writeFileSync(at('etc/tidemark/token'), 'secret', { mode: 0o600 })
+    chmodSync(at('etc/tidemark/agent.yaml'), 0o600)
+    expect(await runToEnd(CLI.agent, ['install', '--root', root])).toMatchObject({ code: 0, stderr: '' })
+    const { uid, gid } = (await new Host(root).account('tidemark'))!
+    const rights = (path: string) => [statSync(at(path)).gid, statSync(at(path)).mode & 0o777]
+    expect(rights('etc/tidemark/agent.yaml')).toEqual([gid, 0o640])
+    expect(rights('etc/tidemark/token')).toEqual([gid, 0o640])
+    expect(rights('etc/tidemark/mine.yaml')).toEqual([0, 0o644]) // all may read it as it is
+    expect(statSync(at('data')).uid).toBe(uid)
+
+    chownSync(at('etc/tidemark/token'), 0, 20) // another service's, through its group
+    const { code, stderr } = await runToEnd(CLI.agent, ['install', '--root', root])
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/tidemark may not read .*token: put a copy of it into \/etc\/tidemark/)])
+    expect(rights('etc/tidemark/token')).toEqual([20, 0o640])
+  }, 60_000)
+
   test('a unit that install did not write is nobody to remove', async () => {
     const { root } = await system()
     writeFileSync(join(root, UNIT), '[Service]\nExecStart=/bin/true\n')
@@ -212,6 +240,19 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
     expect([code, stderr]).toEqual([2, expect.stringContaining('was not written by tidemark-agent install')])
     expect(existsSync(join(root, UNIT))).toBe(true)
   })
+})
+
+test.skipIf(!isRoot)('on this machine it is tried with the rights of the user, through every folder above', async () => {
+  const nobody = { uid: 65_534, gid: 65_534 }
+  const folder = await temporaryFolder()
+  const [config, token] = [join(folder, 'agent.yaml'), join(folder, 'closed/token')]
+  mkdirSync(join(folder, 'closed'), { mode: 0o700 })
+  chmodSync(folder, 0o755)
+  for (const path of [config, token]) writeFileSync(path, '', { mode: 0o600 })
+  await grantConfig(new Host('/'), 'nobody', nobody, config, [])
+  expect([statSync(config).gid, statSync(config).mode & 0o777]).toEqual([nobody.gid, 0o640])
+  await expect(grantConfig(new Host('/'), 'nobody', nobody, config, [token])).rejects.toThrow(/nobody may not read .*closed\/token/)
+  expect([process.geteuid?.(), process.getegid?.()]).toEqual([0, 0])
 })
 
 describe('install and uninstall refuse', () => {

@@ -1,7 +1,8 @@
 /** What a full buffer does: by its rule it makes room, on the record, and never touches what may be in flight. */
 import { join } from 'node:path'
 import { profileSchema } from '@tidemark/protocol'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { BufferStore } from '../../agent/src/buffer-store.js'
 import { isKept, keepEveryFor } from '../../agent/src/core/thinning.js'
 import type { BufferOptions, SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
 import { openBuffer, temporaryFolder } from './kit.js'
@@ -146,15 +147,31 @@ describe('age', () => {
 
 test('a disk that is short of space lets the buffer grow no more: what comes makes room for itself', async () => {
   const buffer = await open({ whenFull: 'thin', bytesMax: 2 ** 30 })
-  sample(buffer, 100, 20)
+  sample(buffer, 1000, 20)
   buffer.limitGrowth(true)
   const { bytes } = buffer.state
+  expect(bytes).toBeGreaterThan(64 * 1024)
   sample(buffer, 300, 20)
   expectAccounted(buffer)
   expect(buffer.state.bytes).toBeLessThanOrEqual(bytes + 1000)
   buffer.limitGrowth(false)
   sample(buffer, 300, 20)
   expect(buffer.state.bytes).toBeGreaterThan(bytes + 10_000)
+  buffer.close()
+})
+
+test('a disk that is short of space stops no buffer that is next to empty: what is acked in time is not shed', async () => {
+  const buffer = await open({ whenFull: 'thin', bytesMax: 2 ** 30 })
+  buffer.limitGrowth(true)
+  for (let i = 1; i <= 20; i++) {
+    sample(buffer, 10)
+    buffer.willPublish(i * 10, i * 10)
+    buffer.settle(i * 10, 10, [])
+  }
+  expect(tombstonesOf(buffer)).toEqual([])
+  sample(buffer, 5000)
+  expect(buffer.state.bytes).toBeLessThan(64 * 1024 + 1000)
+  expectAccounted(buffer, 201)
   buffer.close()
 })
 
@@ -181,6 +198,24 @@ test('a long backlog that is packed already costs next to nothing to look at', a
   buffer.keepUp(0)
   const { user, system } = process.cpuUsage(before)
   expect((user + system) / 1000).toBeLessThan(300) // each row read once takes some 20; all others for each of them, 1,500
+  buffer.close()
+})
+
+test('a short backlog is looked at once, and again when it may be long enough', async () => {
+  const buffer = await open({ whenFull: 'thin', bytesMax: 2 ** 30 })
+  sample(buffer, 200)
+  const read = vi.spyOn(BufferStore.prototype, 'chunksBehind')
+  onTestFinished(() => read.mockRestore())
+  for (let i = 0; i < 10; i++) buffer.keepUp(0)
+  expect(read).toHaveBeenCalledTimes(1)
+  sample(buffer, 49)
+  buffer.keepUp(0)
+  expect(read).toHaveBeenCalledTimes(1)
+  const { bytes } = buffer.state
+  sample(buffer, 1)
+  buffer.keepUp(0)
+  expect(buffer.state.bytes).toBeLessThan(bytes / 2)
+  expect(held(buffer)).toEqual(range(1, 250))
   buffer.close()
 })
 

@@ -3,8 +3,8 @@ import { copyFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { profileSchema } from '@tidemark/protocol'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
-import { readMark } from '../../agent/src/buffer-mark.js'
+import { describe, expect, test, vi } from 'vitest'
+import { BufferMark, readMark } from '../../agent/src/buffer-mark.js'
 import { Sqlite } from '../../agent/src/sqlite.js'
 import type { SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
 import { openBuffer, temporaryFolder } from './kit.js'
@@ -154,6 +154,22 @@ describe('a buffer with durability spill', () => {
     expect(readMark(path, 'pump-7')).toMatchObject({ epoch: buffer.epoch, base: 0, lastPosition: 21 })
     buffer.close()
     expect(readMark(path, 'pump-7')?.lastPosition).toBe(7)
+  })
+
+  test('that dies while it is closed, with its last commit made, has lost nothing', async () => {
+    const folder = await temporaryFolder()
+    const buffer = openBuffer(join(folder, 'b.sqlite'), SPILL)
+    sample(buffer, 7)
+    const copy = join(folder, 'c.sqlite')
+    const dies = vi.spyOn(BufferMark.prototype, 'write').mockImplementationOnce(() => void killed(buffer.path, copy))
+    buffer.close()
+    dies.mockRestore()
+    const again = openBuffer(copy, SPILL)
+    expect(again).toMatchObject({ wasDamaged: false, epoch: buffer.epoch })
+    expect(again.epochOfTombstones()).toBeNull()
+    sample(again)
+    expect(positions(again, 0)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    again.close()
   })
 
   test('after any number of crashes: each reading was acked, is held, or is declared, and none has the ID of another', async () => {

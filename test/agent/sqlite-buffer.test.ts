@@ -1,12 +1,14 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { profileSchema, WATER_LOOP } from '@tidemark/protocol'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { BufferOpenError, BufferWriteError } from '../../agent/src/buffer-error.js'
+import { bufferOptionsOf } from '../../agent/src/buffer-options.js'
 import { Sqlite } from '../../agent/src/sqlite.js'
 import type { SampledEntry, SqliteBuffer } from '../../agent/src/sqlite-buffer.js'
-import { openBuffer, temporaryFolder } from './kit.js'
+import { openBuffer, replayConfigRead, temporaryFolder } from './kit.js'
 
 const PROFILE = profileSchema.parse({ name: 'one', interval: '1s', metrics: [{ name: 'value' }] })
 
@@ -209,6 +211,13 @@ describe('epochs', () => {
     expect(there.facts(3)).toMatchObject({ epoch: there.epoch, base: 2, highestSampledSeq: 1 })
     expect(positionsAfter(there, 0)).toEqual([1, 2]) // a batch has one epoch
     there.close()
+  })
+
+  test.skipIf(!existsSync('/etc/machine-id'))('belong to a machine, which is known by its machine-id(5)', async () => {
+    const config = await replayConfigRead(await temporaryFolder(), 1, 'mqtt://127.0.0.1:1')
+    const { machineId } = await bufferOptionsOf(config, true)
+    expect(machineId).toBe((await readFile('/etc/machine-id', 'utf8')).trim())
+    expect(machineId).not.toBe('')
   })
 
   test('of a spent one, held readings that were never published are identified anew, those that may have been are not', async () => {

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { runAgent } from '../../agent/src/agent.js'
 import type { Config } from '../../agent/src/config.js'
 import { RateLimit } from '../../agent/src/core/rate-limit.js'
+import { Sqlite } from '../../agent/src/sqlite.js'
 import { readStatus } from '../../agent/src/status.js'
 import { freePort } from '../kit/free-port.js'
 import { TestHttpServer } from './http-server.js'
@@ -198,6 +199,27 @@ describe('the configuration from the gateway', () => {
     await until(() => broker.seqs.length > before + 5) // a refused one changes nothing
     await agent.stop()
     expect(broker.seqs).toEqual(range(1, broker.seqs.length))
+  })
+
+  test('says from then on how long a reading may stay unwritten', async () => {
+    const broker = await TestBroker.start()
+    const buffer = { path: 'buffer.sqlite', durability: 'spill', commit_interval: '1h' }
+    const live = { profile: 'rotating-machine', source: { type: 'simulated' }, interval: '10ms' }
+    const config = await replayConfigRead(await temporaryFolder(), 0, broker.url, { ...live, buffer })
+    const agent = run(config, false)
+    await until(() => broker.seqs.length > 5)
+    broker.judge = () => 'hold'
+    const { length } = broker.batches
+    await until(() => broker.batches.length > length)
+    const file = new Sqlite(config.bufferPath, { readonly: true })
+    const stored = () => file.prepare<[], number>('SELECT count(*) FROM chunks').pluck().get()!
+    expect(stored()).toBe(0)
+    broker.tell('tm/1/pump-7/config', { revision: 1, commit_interval: '100ms' })
+    await until(() => stored() > 0)
+    file.close()
+    broker.judge = () => 'ack'
+    broker.release()
+    await agent.stop()
   })
 
   test('that cannot hold for this device is refused', async () => {

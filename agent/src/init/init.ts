@@ -82,6 +82,7 @@ async function makePlan(options: InitOptions, asks: boolean, output: string): Pr
   for (const url of options.gateway ?? []) refuse('--gateway', checkUrl(url))
   if (options.interval !== undefined) refuse('--interval', checkKey('interval', options.interval))
   const durability = givenDurability(options)
+  if ((await stat(root).catch(() => null))?.isDirectory() !== true) throw new ConfigError(`--root: there is no folder ${root}`)
 
   const questions = asks ? await import('./questions.js') : null
   questions?.begin()

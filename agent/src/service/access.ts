@@ -1,9 +1,9 @@
 /** Makes sure that the service's user can read what it runs and write its buffer, before systemd has to find out. */
+import type { Stats } from 'node:fs'
 import { chmod, chown, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { readConfig } from '../config.js'
 import { ConfigError } from '../config-error.js'
-import type { Account } from './host.js'
+import type { Account, Host } from './host.js'
 import { stateDirectory, stateFolder } from './unit.js'
 
 /** Folders of which a service sees nothing (`PrivateTmp=`), or that last only until the machine is switched off. */
@@ -32,28 +32,40 @@ export async function checkProgram(user: string, account: Account, node: string,
   }
 }
 
-/** Lets the user's group read the configuration, as far as root may decide that; throws a `ConfigError` where it still cannot be read. */
-export async function grantConfig(user: string, account: Account, config: string): Promise<void> {
-  const readable = () => asUser(account, () => canRead(config))
-  if (!(await readable())) {
-    const { uid, mode } = await stat(config)
-    await chown(config, uid, account.gid)
-    await chmod(config, (mode & 0o777) | 0o040)
-    if (!(await readable())) throw new ConfigError(`${user} may not read ${config}: put it into /etc/tidemark`)
+/**
+ * Lets the user's group read the configuration and what it names, as far as root may decide that; throws a `ConfigError` where
+ * something still cannot be read. A named file that another group may read is left alone: that group would lose it.
+ */
+export async function grantConfig(host: Host, user: string, account: Account, config: string, named: readonly string[]): Promise<void> {
+  const isReadable = (path: string) => (host.isThisMachine ? asUser(account, () => canRead(path)) : permitsReading(path, account))
+  for (const path of [config, ...named]) {
+    if (await isReadable(path)) continue
+    const { uid, gid, mode } = await statNamed(path)
+    const isOthers = path !== config && gid !== 0 && gid !== account.gid && (mode & 0o070) !== 0
+    if (!isOthers) {
+      await chown(path, uid, account.gid)
+      await chmod(path, (mode & 0o777) | 0o040)
+    }
+    if (!(await isReadable(path)))
+      throw new ConfigError(`${user} may not read ${path}: put ${path === config ? 'it' : 'a copy of it'} into /etc/tidemark`)
   }
-  // what it names, such as a profile, too
-  await asUser(account, () => readConfig(config))
+}
+
+async function statNamed(path: string): Promise<Stats> {
+  return stat(path).catch(error => {
+    throw new ConfigError(`the configuration names ${path}, which cannot be read (${error.code})`)
+  })
 }
 
 /** Makes the buffer's folder, and gives the user what an agent that ran as somebody else has left there. */
-export async function grantBuffer(user: string, account: Account, bufferPath: string): Promise<void> {
-  const folder = dirname(bufferPath)
+export async function grantBuffer(host: Host, user: string, account: Account, bufferPath: string): Promise<void> {
+  const folder = host.at(dirname(bufferPath))
   if ((await mkdir(folder, { recursive: true, mode: 0o750 })) !== undefined) await chown(folder, account.uid, account.gid)
   const state = stateDirectory(bufferPath)
   // systemd would do so when it starts the service
-  if (state !== null && folder === stateFolder(state)) await chown(folder, account.uid, account.gid)
-  for (const file of await bufferFiles(bufferPath)) await chown(file, account.uid, account.gid)
-  if (!(await asUser(account, () => canWriteIn(folder))))
+  if (state !== null && dirname(bufferPath) === stateFolder(state)) await chown(folder, account.uid, account.gid)
+  for (const file of await bufferFiles(host.at(bufferPath))) await chown(file, account.uid, account.gid)
+  if (host.isThisMachine && !(await asUser(account, () => canWriteIn(folder))))
     throw new ConfigError(`${user} may not write in ${folder}, where buffer.path is: put the buffer into /var/lib/tidemark`)
 }
 
@@ -66,13 +78,19 @@ export async function bufferFiles(bufferPath: string): Promise<string[]> {
     .map(entry => join(dirname(bufferPath), entry))
 }
 
-const BESIDE = /^(\.(lock|mark|sock|damaged-\d+))?(-(wal|shm|journal))?$/
+const BESIDE = /^(\.(lock|mark|sock|salvaging|salvaged|damaged-\d+))?(-(wal|shm|journal))?$/
 
 async function canRead(path: string): Promise<boolean> {
   // access(2) asks for the real user, not for the effective one
   const file = await open(path, 'r').catch(() => null)
   await file?.close()
   return file !== null
+}
+
+/** What its rights alone say: the folders above it may be closed here, and open where that system runs. */
+async function permitsReading(path: string, account: Account): Promise<boolean> {
+  const { uid, gid, mode } = await statNamed(path)
+  return (mode & (uid === account.uid ? 0o400 : gid === account.gid ? 0o040 : 0o004)) !== 0
 }
 
 async function canWriteIn(folder: string): Promise<boolean> {

@@ -28,6 +28,11 @@ export interface InstallOptions {
   readonly dryRun?: true
 }
 
+interface InstallFacts extends UnitFacts {
+  /** What the configuration names, where it is here. */
+  readonly namedFiles: readonly string[]
+}
+
 /** Who is to be run. */
 export interface Program {
   readonly node: string
@@ -47,14 +52,12 @@ export async function install(options: InstallOptions, program: Program): Promis
   const unit = unitText(facts)
   if (options.dryRun === true) return [unit.trimEnd()]
 
-  const { user, config, bufferPath } = facts
+  const { user, config, bufferPath, namedFiles } = facts
   if (host.isThisMachine) await checkProgram(user, (await host.account(user)) ?? NOBODY, program.node, program.entry)
   const lines = await ensureUser(host, user)
-  if (host.isThisMachine) {
-    const account = (await host.account(user))!
-    await grantConfig(user, account, config)
-    await grantBuffer(user, account, bufferPath)
-  }
+  const account = (await host.account(user))!
+  await grantConfig(host, user, account, host.at(config), namedFiles)
+  await grantBuffer(host, user, account, bufferPath)
   await writeUnit(host.unitPath, unit)
   if (host.isThisMachine) await host.systemctl('daemon-reload')
   await host.systemctl('enable', SERVICE)
@@ -65,18 +68,25 @@ export async function install(options: InstallOptions, program: Program): Promis
   return [...lines, 'logs      tidemark-agent logs -f', `status    sudo tidemark-agent status --config ${config}`]
 }
 
-async function gatherFacts(host: Host, options: InstallOptions, program: Program, before: string | null): Promise<UnitFacts> {
+async function gatherFacts(host: Host, options: InstallOptions, program: Program, before: string | null): Promise<InstallFacts> {
   const marker = before === null ? null : markerOf(before)
   const path = options.config === undefined ? (marker?.config ?? CONFIG) : resolve(options.config)
   if ((await stat(host.at(path)).catch(() => null)) === null)
     throw new ConfigError(`there is no configuration file ${host.at(path)}: write one with tidemark-agent init, or name one with --config`)
-  const config = await readConfig(host.at(path))
+  const config = await readConfig(host.at(path), host.root)
+  const named = config.namedFiles.map(file => inRoot(host, file))
   const bufferPath = inRoot(host, config.bufferPath)
   const user = options.user ?? marker?.user ?? USER
   if (!/^[a-z_][a-z0-9_-]{0,30}$/.test(user)) throw new ConfigError(`--user: "${user}" is no name of a user`)
   const account = await host.account(user)
   if (account?.uid === 0) throw new ConfigError('--user: the agent runs without the rights of root')
-  checkPlaces({ node: program.node, 'the agent': program.entry, '--config': path, 'buffer.path': bufferPath })
+  checkPlaces([
+    ['node', program.node],
+    ['the agent', program.entry],
+    ['--config', path],
+    ['buffer.path', bufferPath],
+    ...named.map(file => ['what the configuration names', file] as const)
+  ])
   return {
     agentVersion: program.version,
     node: program.node,
@@ -87,13 +97,14 @@ async function gatherFacts(host: Host, options: InstallOptions, program: Program
     group: account === null ? user : ((await host.group(String(account.gid)))?.name ?? String(account.gid)),
     groups: await groupsFor(host, config, options.group ?? []),
     devices: devicesFor(config),
-    needsHome: [program.node, program.entry, path, bufferPath].some(isInHome),
-    ringBytes: config.buffer.ringBytesMax
+    needsHome: [program.node, program.entry, path, bufferPath, ...named].some(isInHome),
+    ringBytes: config.buffer.ringBytesMax,
+    namedFiles: config.namedFiles
   }
 }
 
-function checkPlaces(places: Readonly<Record<string, string>>): void {
-  for (const [what, path] of Object.entries(places)) {
+function checkPlaces(places: readonly (readonly [what: string, path: string])[]): void {
+  for (const [what, path] of places) {
     if (isFleeting(path)) throw new ConfigError(`${what}: ${path} does not last, and a service does not see it: put it elsewhere`)
     if (/[\r\n]/.test(path)) throw new ConfigError(`${what}: a unit cannot name a path of several lines`)
   }

@@ -183,7 +183,9 @@ async function ask(member: Member, stop: AbortSignal): Promise<Measured | string
   const { source, timeoutMs } = member
   const limit = new AbortController()
   const expired = new Promise<string>(resolve => {
-    limit.signal.addEventListener('abort', () => resolve(`no answer within ${timeoutMs} ms`), { once: true })
+    // A source that lets go at once may say better what is wrong.
+    const expire = () => setImmediate(() => resolve(`no answer within ${timeoutMs} ms`))
+    limit.signal.addEventListener('abort', expire, { once: true })
   })
   const abort = () => limit.abort()
   const timer = setTimeout(abort, timeoutMs)
