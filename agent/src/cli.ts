@@ -102,6 +102,8 @@ program
   .option('--user <name>', 'whom it runs as; made where there is none (default: that of the last time, or tidemark)')
   .option('--group <name>', 'a further group that it needs, for devices; once more for each', more)
   .option('--root <folder>', 'another system, such as the image of an SD card: enabled there, not started', '/')
+  .option('--node <file>', 'Node, where it is elsewhere in that system')
+  .option('--agent <file>', 'the agent, where it is elsewhere in that system')
   .option('--dry-run', 'print the unit, and change nothing')
   .addHelpText('after', '\nExample:\n  $ sudo tidemark-agent install\n  $ tidemark-agent install --config pump-7.yaml --dry-run')
   .action(install)

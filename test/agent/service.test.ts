@@ -117,12 +117,17 @@ describe('the unit', () => {
   })
 })
 
+/** Where the other systems have them: a clone of this project may lie where no service runs from. */
+const NODE = '/usr/bin/node'
+const AGENT = '/usr/lib/node_modules/@tidemark/agent/dist/cli.js'
+const INSTALL = ['install', '--node', NODE, '--agent', AGENT]
+
 describe('install --dry-run', () => {
   test('prints the unit and changes nothing, whoever asks', async () => {
     const { root, config } = await system()
-    const { code, stdout, stderr } = await runToEnd(CLI.agent, ['install', '--root', root, '--config', config, '--dry-run'])
+    const { code, stdout, stderr } = await runToEnd(CLI.agent, [...INSTALL, '--root', root, '--config', config, '--dry-run'])
     expect([code, stderr]).toEqual([0, ''])
-    expect(stdout).toContain(`ExecStart=${process.execPath} ${CLI.agent} start --config /etc/tidemark/agent.yaml\n`)
+    expect(stdout).toContain(`ExecStart=${NODE} ${AGENT} start --config /etc/tidemark/agent.yaml\n`)
     expect(existsSync(join(root, UNIT))).toBe(false)
   })
 
@@ -131,7 +136,7 @@ describe('install --dry-run', () => {
     const exec = { source: { type: 'exec', command: ['meter'], metrics: { power: {} } } }
     const unitOf = async (changes: object, ...args: string[]) => {
       const { root, config } = await system(changes)
-      return runToEnd(CLI.agent, ['install', '--root', root, '--config', config, '--dry-run', ...args])
+      return runToEnd(CLI.agent, [...INSTALL, '--root', root, '--config', config, '--dry-run', ...args])
     }
     expect((await unitOf(serial)).stdout).toMatch(/^SupplementaryGroups=dialout$[\s\S]*^DeviceAllow=char-ttyUSB rw$/m)
     expect((await unitOf(exec, '--user', 'pi')).stdout).toMatch(
@@ -151,14 +156,14 @@ describe('install --dry-run', () => {
     [{}, ['--user', 'a b'], /--user: "a b" is no name of a user/]
   ] as const)('refuses %j with %j', async (changes, args, complaint) => {
     const { root, config } = await system(changes)
-    const { code, stdout, stderr } = await runToEnd(CLI.agent, ['install', '--root', root, '--config', config, '--dry-run', ...args])
+    const { code, stdout, stderr } = await runToEnd(CLI.agent, [...INSTALL, '--root', root, '--config', config, '--dry-run', ...args])
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toMatch(complaint)
   })
 
   test('refuses a configuration that is not there, and says how to get one', async () => {
     const { root } = await system()
-    const { code, stderr } = await runToEnd(CLI.agent, ['install', '--root', root, '--config', '/etc/none.yaml', '--dry-run'])
+    const { code, stderr } = await runToEnd(CLI.agent, [...INSTALL, '--root', root, '--config', '/etc/none.yaml', '--dry-run'])
     expect([code, stderr]).toEqual([
       2,
       expect.stringMatching(/there is no configuration file .*\/etc\/none\.yaml: write one with tidemark-agent init/)
@@ -170,7 +175,7 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
   test('the service is enabled there with a user of its own, again and again, until it is removed', async () => {
     const { root, config } = await system()
     const agent = (...args: string[]) => runToEnd(CLI.agent, [...args, '--root', root])
-    const first = await agent('install', '--config', config)
+    const first = await agent(...INSTALL, '--config', config)
     expect([first.code, first.stderr]).toEqual([0, ''])
     expect(first.stdout).toMatch(/^user +tidemark \(new: [\s\S]*\(new\), enabled$[\s\S]*^state +starts with the system$/m)
     expect(readFileSync(join(root, 'etc/passwd'), 'utf8')).toMatch(
@@ -179,8 +184,8 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
     expect(readlinkSync(join(root, 'etc/systemd/system/multi-user.target.wants/tidemark-agent.service'))).toBe(`/${UNIT}`)
     expect(statSync(join(root, UNIT)).mode & 0o777).toBe(0o644)
 
-    expect((await agent('install')).stdout).toMatch(/^user +tidemark\n.*\(as it was\), enabled$/m)
-    expect((await agent('install', '--user', 'pi')).stdout).toMatch(/^user +pi\n.*\(updated\), enabled$/m)
+    expect((await agent(...INSTALL)).stdout).toMatch(/^user +tidemark\n.*\(as it was\), enabled$/m)
+    expect((await agent(...INSTALL, '--user', 'pi')).stdout).toMatch(/^user +pi\n.*\(updated\), enabled$/m)
 
     const buffer = join(root, 'var/lib/tidemark/buffer.sqlite')
     mkdirSync(join(root, 'var/lib/tidemark'), { recursive: true })
@@ -193,9 +198,9 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
     expect(existsSync(`${buffer}.mark`)).toBe(true)
 
     expect(await agent('uninstall')).toMatchObject({ code: 2, stderr: expect.stringContaining('nothing is installed') })
-    await agent('install', '--user', 'pi')
+    await agent(...INSTALL, '--user', 'pi')
     expect((await agent('uninstall', '--purge')).stdout).not.toContain('removed   user')
-    await agent('install', '--user', 'tidemark')
+    await agent(...INSTALL, '--user', 'tidemark')
     expect((await agent('uninstall', '--purge')).stdout).toMatch(/^removed +user tidemark$/m)
     expect(['', '-wal', '.mark', '.lock-journal', '.damaged-1', '.mine'].filter(suffix => existsSync(`${buffer}${suffix}`))).toEqual([
       '.mine'
@@ -219,7 +224,7 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
     writeFileSync(at('etc/tidemark/mine.yaml'), stringify(profile), { mode: 0o644 })
     writeFileSync(at('etc/tidemark/token'), 'secret', { mode: 0o600 })
     chmodSync(at('etc/tidemark/agent.yaml'), 0o600)
-    expect(await runToEnd(CLI.agent, ['install', '--root', root])).toMatchObject({ code: 0, stderr: '' })
+    expect(await runToEnd(CLI.agent, [...INSTALL, '--root', root])).toMatchObject({ code: 0, stderr: '' })
     const { uid, gid } = (await new Host(root).account('tidemark'))!
     const rights = (path: string) => [statSync(at(path)).gid, statSync(at(path)).mode & 0o777]
     expect(rights('etc/tidemark/agent.yaml')).toEqual([gid, 0o640])
@@ -228,7 +233,7 @@ describe.skipIf(missing.length > 0 || !isRoot)('installed into another system', 
     expect(statSync(at('data')).uid).toBe(uid)
 
     chownSync(at('etc/tidemark/token'), 0, 20) // another service's, through its group
-    const { code, stderr } = await runToEnd(CLI.agent, ['install', '--root', root])
+    const { code, stderr } = await runToEnd(CLI.agent, [...INSTALL, '--root', root])
     expect([code, stderr]).toEqual([2, expect.stringMatching(/tidemark may not read .*token: put a copy of it into \/etc\/tidemark/)])
     expect(rights('etc/tidemark/token')).toEqual([20, 0o640])
   }, 60_000)

@@ -60,7 +60,8 @@ function publisher(url: string, device: string): Publisher {
 }
 
 async function connect(url: string, clientId: string): Promise<MqttClient> {
-  const client = await mqtt.connectAsync(url, { clientId, reconnectPeriod: 0, connectTimeout: 2000 })
+  // without retries: else a connection that is closed before its CONNACK would be awaited for ever
+  const client = await mqtt.connectAsync(url, { clientId, reconnectPeriod: 0, connectTimeout: 2000 }, false)
   client.on('error', () => {})
   client.setMaxListeners(4 * IN_FLIGHT)
   return client

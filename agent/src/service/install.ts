@@ -25,6 +25,9 @@ export interface InstallOptions {
   /** Beside those that the sources need. */
   readonly group?: readonly string[]
   readonly root: string
+  /** Where that system has Node and the agent, if not where this one has them. */
+  readonly node?: string
+  readonly agent?: string
   readonly dryRun?: true
 }
 
@@ -44,7 +47,8 @@ export interface Program {
  * Throws a `ConfigError` for what a person must correct first.
  * @returns what was done, as lines; of a dry run the unit
  */
-export async function install(options: InstallOptions, program: Program): Promise<string[]> {
+export async function install(options: InstallOptions, { version, ...here }: Program): Promise<string[]> {
+  const program = { version, node: options.node ?? here.node, entry: options.agent ?? here.entry }
   const host = new Host(resolve(options.root))
   if (options.dryRun !== true) host.check('install')
   const before = await readFile(host.unitPath, 'utf8').catch(() => null)
