@@ -1,6 +1,7 @@
 /**
- * Salvages a damaged buffer: makes a new one of what can be read, and puts it into the place of the damaged one, which is kept aside. Readings keep their event IDs; what cannot be
- * read is declared as shed (`damaged`), as far as it is known to have existed; new readings get a new epoch.
+ * Salvages a damaged buffer: makes a new one of what can be read, and puts it into the place of the damaged one, which is kept aside.
+ * Readings keep their event IDs; what cannot be read is declared as shed (`damaged`), as far as it is known to have existed; new
+ * readings get a new epoch.
  *
  * Nothing is guessed: a chunk counts only if its bytes are those that were written (CRC), and a reading whose epoch is not known is
  * not kept, since under another event ID it could be archived twice. Nor is one whose time is not known to be an event time.

@@ -1,4 +1,7 @@
-/** Work that is done again and again, as often as wanted, but never for more than a hundredth of the time: what looks at each of 100,000 devices takes a while. */
+/**
+ * Work that is done again and again, as often as wanted, but never for more than a hundredth of the time: what looks at each of 100,000
+ * devices takes a while.
+ */
 export class Pace {
   private dueMs = Number.NEGATIVE_INFINITY
 

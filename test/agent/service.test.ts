@@ -152,6 +152,8 @@ describe('install --dry-run', () => {
   test.each([
     [{ devcie_id: 'x' }, [], /agent\.yaml: there is no key devcie_id; did you mean "device_id"\? \(line 9\)/],
     [{ buffer: { path: '/tmp/b.sqlite' } }, [], /buffer\.path: \/tmp\/b\.sqlite does not last, and a service does not see it/],
+    [{}, ['--agent', 'dist/cli.js'], /--agent: dist\/cli\.js must be a path from the root on/],
+    [{}, ['--node', '/tmp/node'], /--node: \/tmp\/node does not last, and a service does not see it/],
     [{}, ['--user', 'root'], /--user: the agent runs without the rights of root/],
     [{}, ['--user', 'a b'], /--user: "a b" is no name of a user/]
   ] as const)('refuses %j with %j', async (changes, args, complaint) => {

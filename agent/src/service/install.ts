@@ -3,7 +3,7 @@
  * configuration and the program are looked at before anything is changed.
  */
 import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
-import { dirname, join, relative, resolve } from 'node:path'
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { type Config, readConfig } from '../config.js'
 import { ConfigError } from '../config-error.js'
 import { checkProgram, grantBuffer, grantConfig, isFleeting, isInHome } from './access.js'
@@ -85,8 +85,8 @@ async function gatherFacts(host: Host, options: InstallOptions, program: Program
   const account = await host.account(user)
   if (account?.uid === 0) throw new ConfigError('--user: the agent runs without the rights of root')
   checkPlaces([
-    ['node', program.node],
-    ['the agent', program.entry],
+    [options.node === undefined ? 'node' : '--node', program.node],
+    [options.agent === undefined ? 'the agent' : '--agent', program.entry],
     ['--config', path],
     ['buffer.path', bufferPath],
     ...named.map(file => ['what the configuration names', file] as const)
@@ -110,6 +110,7 @@ async function gatherFacts(host: Host, options: InstallOptions, program: Program
 function checkPlaces(places: readonly (readonly [what: string, path: string])[]): void {
   for (const [what, path] of places) {
     if (isFleeting(path)) throw new ConfigError(`${what}: ${path} does not last, and a service does not see it: put it elsewhere`)
+    if (!isAbsolute(path)) throw new ConfigError(`${what}: ${path} must be a path from the root on: a service starts in no folder of yours`)
     if (/[\r\n]/.test(path)) throw new ConfigError(`${what}: a unit cannot name a path of several lines`)
   }
 }

@@ -16,10 +16,7 @@ const readingsRate = z
   .refine(text => parseRate(text)?.unit === 'readings', 'write readings a second, like 50000/s')
   .transform(text => parseRate(text)!.perSecond)
 
-/**
- * 50,000/s is half of what 2 shared cores took in batches of 60 from 10,000 devices when the p99 of PUBACK came to 1.2 s
- * (load/RESULTS.md): the other half is for live readings.
- */
+/** 50,000/s is half of what 2 shared cores were seen to hold in batches of 60 (load/RESULTS.md): the other half is for live readings. */
 export const drainSchema = z.strictObject({
   max_rate: z
     .union([z.literal('none').transform(() => null), readingsRate], 'write readings a second, like 50000/s, or none')

@@ -1,8 +1,7 @@
 /**
- * Looks at what the devices have yet to send, once a second (of 100,000 devices: every few seconds) and once the log of earlier runs is applied, and tells the main thread which
- * grants to deliver. It only reads the processor's state.
+ * Looks at what the devices have yet to send, at most once a second and once the log of earlier runs is applied, and tells the main
+ * thread which grants to deliver. It only reads the processor's state.
  */
-
 import { Pace } from '../pace.js'
 import type { FromPipeline } from '../pipeline/messages.js'
 import type { Processor } from '../processor/processor.js'
