@@ -7,8 +7,8 @@ import { readdirSync, readlinkSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { basename } from 'node:path'
 
-/** A third of the weight of 0: they give way, and do not starve. */
-const NICE = 5
+/** A thirtieth of the weight of 0: they give way, and do not starve. */
+const NICE = 15
 
 /** The system's number of the thread that asks; null where it has none. */
 export function threadId(): number | null {

@@ -79,3 +79,4 @@ async function main(): Promise<number> {
 }
 
 await endAs('load', main)
+process.exit() // where the gateway has died, a fleet would go on trying for a while

@@ -74,6 +74,7 @@ export class Fleet implements ConnectionEvents<Sent> {
   private stoppedMs = 0
   private connectedAtStart = 0
   private over = 0
+  private readonly cell = new Int32Array(new SharedArrayBuffer(4))
   private watched = 0
   /** While draining: connections from this one on have not been told to leave. */
   private leaving = 0
@@ -165,6 +166,7 @@ export class Fleet implements ConnectionEvents<Sent> {
   }
 
   private tick(nowMs: number): void {
+    const { sampled } = this.course
     this.dialer.advance(nowMs, this.dial)
     if (this.phase === 'connecting') this.readyWhenConnected(nowMs)
     if (this.phase === 'sampling') this.sample(nowMs)
@@ -174,6 +176,12 @@ export class Fleet implements ConnectionEvents<Sent> {
     if (this.phase === 'done') return
     this.watchSome(nowMs)
     if (nowMs - this.toldMs >= PROGRESS_MS) this.tell(nowMs)
+    if (this.course.sampled - sampled >= 4) setImmediate(() => this.gather(nowMs + TICK_MS))
+  }
+
+  private gather(untilMs: number): void {
+    const restMs = untilMs - performance.now()
+    if (restMs > 0) Atomics.wait(this.cell, 0, 0, restMs)
   }
 
   private readonly dial = (c: number): boolean => {

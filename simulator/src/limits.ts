@@ -34,8 +34,8 @@ export const SKEW_MS_MAX = 120_000
 /** Most connections of one process: descriptors are limited, often to 20,000, and a process needs some for itself. */
 export const PROCESS_CONNECTIONS_MAX = 17_000
 
-/** Most connections to one destination address: the kernel has 28,000 ports for them, and closed ones linger. */
-export const DESTINATION_CONNECTIONS_MAX = 17_000
+/** Most connections to one destination address: Linux takes every other of its 28,000 ports first, and searches long behind those; closed ones linger. */
+export const DESTINATION_CONNECTIONS_MAX = 13_000
 
 /** Most readings in one message of the simulator: what an agent sends in backlog. */
 export const MESSAGE_READINGS_MAX = 500

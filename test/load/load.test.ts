@@ -41,17 +41,17 @@ gateway: { flush: { interval: 1s, small_hour_wait: 0ms } }
 `
 
 /** A run that samples, as a terminal starts it: in a process group of its own. */
-async function sampling(): Promise<Running & { readonly metricsUrl: string; ctrlC(): void }> {
+async function sampling(): Promise<Running & { readonly readyLine: string; readonly metricsUrl: string; ctrlC(): void }> {
   const dir = folder()
   writeFileSync(join(dir, 'minutes.yaml'), MINUTES)
   const running = run(LOAD, [join(dir, 'minutes.yaml'), '--keep', join(dir, 'kept')], { under: ['setsid'] })
   await until('the sampling', () => running.stderr().includes('sampling'))
-  const line = readFileSync(join(dir, 'kept/gateway.log'), 'utf8')
+  const readyLine = readFileSync(join(dir, 'kept/gateway.log'), 'utf8')
     .split('\n')
-    .find(text => text.includes('"msg":"ready"'))
-  const metricsUrl = `http://${(JSON.parse(line!) as { http: string }).http}/metrics`
+    .find(text => text.includes('"msg":"ready"'))!
+  const metricsUrl = `http://${(JSON.parse(readyLine) as { http: string }).http}/metrics`
   await until('readings in the log', async () => /^tidemark_log_entries_total [1-9]/m.test(await (await fetch(metricsUrl)).text()))
-  return { ...running, metricsUrl, ctrlC: () => process.kill(-running.child.pid!, 'SIGINT') }
+  return { ...running, readyLine, metricsUrl, ctrlC: () => process.kill(-running.child.pid!, 'SIGINT') }
 }
 
 test('Ctrl-C, which a terminal sends to all of its processes, ends the sending, and what was sent is found', async () => {
@@ -74,6 +74,14 @@ test('a second Ctrl-C ends at once, and leaves no gateway behind', async () => {
     )
   )
 })
+
+test('a gateway that dies ends the run, and what it said last is shown', async () => {
+  const running = await sampling()
+  const { pid } = JSON.parse(running.readyLine) as { pid: number }
+  process.kill(pid, 'SIGKILL')
+  expect(await running.exit).toBe(1)
+  expect(running.stderr()).toMatch(/load: the gateway ended with SIGKILL; it said last .*\n.*"msg":"ready"/s)
+}, 60_000)
 
 test('what the person must correct is one line, and exit code 2', async () => {
   for (const [args, message] of [

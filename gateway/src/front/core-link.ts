@@ -9,9 +9,10 @@ import type { AppendReceiver } from '../log/frame-log.js'
 import type { FrameInPlace, FrameKind } from '../log/frames.js'
 import { Wave } from '../log/wave.js'
 import { type Connected, type DeviceMessage, type FrontCore, type FrontEnd, StaleDeathError } from './core.js'
+import { Gathering } from './gathering.js'
 import { encodeMessage, encodeWaveHead, MessageSplitter, type ToCore, type ToFront } from './link-messages.js'
 
-/** How long frames wait for others, ms. */
+/** How long frames wait for others in a front that is not busy, ms. */
 const FLUSH_MS = 3
 
 /** A wave that has grown to this many bytes goes out at once. */
@@ -44,6 +45,8 @@ export class CoreLink implements FrontCore {
   private unsettledBytes = 0
   private outbox: Buffer[] = []
   private timer: NodeJS.Timeout | null = null
+  private turn: NodeJS.Immediate | null = null
+  private readonly gathering = new Gathering()
   private requests = 0
   private readonly pages = new Map<number, (page: Page) => void>()
   private droppedLines = 0
@@ -134,7 +137,14 @@ export class CoreLink implements FrontCore {
 
   private schedule(): void {
     if (this.wave.used >= WAVE_BYTES_MAX) this.flush()
+    else if (this.gathering.isBusy) this.turn ??= setImmediate(() => this.endTurn())
     else this.timer ??= setTimeout(() => this.flush(), FLUSH_MS)
+  }
+
+  private endTurn(): void {
+    this.turn = null
+    this.flush()
+    this.gathering.endTurn()
   }
 
   /** The wave goes first, so that a will is there before the end of its connection is told. */
@@ -150,6 +160,7 @@ export class CoreLink implements FrontCore {
 
   private sendWave(): void {
     const { wave } = this
+    this.gathering.note(wave.count)
     this.socket.write(encodeWaveHead(++this.sentWaves, wave.hasStatus, wave.used))
     this.socket.write(wave.frames)
     this.unsettled.push(wave)

@@ -9,7 +9,7 @@ import type { FromLogWorker, ToLogWorker } from './messages.js'
 import { Wave } from './wave.js'
 
 /** Least time between two group commits, ms. */
-const GROUP_COMMIT_MS = 5
+const GROUP_COMMIT_MS = 10
 
 /** A wave that has grown to this many bytes goes out as soon as the worker is free. */
 const WAVE_BYTES_MAX = 4 * 1024 * 1024

@@ -16,7 +16,8 @@ export class Wave {
   /** Whether one of the frames is a status: whoever decides about sessions must look. */
   hasStatus = false
   private buffer = Buffer.allocUnsafeSlow(BYTES_START)
-  private count = 0
+  /** Of receivers to be told. */
+  count = 0
   private readonly receivers: (AppendReceiver | null)[] = []
   private readonly tokens: number[] = []
   private readonly appendedMs: number[] = []

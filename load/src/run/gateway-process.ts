@@ -14,9 +14,15 @@ const ONE_ADDRESS_CONNECTIONS = 17_000
 const PORT_MIN = 20_000
 const PORT_END = 30_000
 
+/** A third of the weight of 0. */
+const SESSION_NICE = 5
+
 export class GatewayProcess {
   readonly dataDir: string
+  /** Rejects when the gateway ends and nobody has asked for it. */
+  readonly death: Promise<never>
   private child: Child | null = null
+  private noteDeath: (error: Error) => void = () => {}
 
   private constructor(
     private readonly dir: string,
@@ -26,6 +32,10 @@ export class GatewayProcess {
     readonly httpPort: number
   ) {
     this.dataDir = join(dir, 'gateway')
+    this.death = new Promise((_resolve, reject) => {
+      this.noteDeath = reject
+    })
+    this.death.catch(() => {}) // who does not wait for it is told by what fails then
   }
 
   /** Resolves when it serves. `section`: what the scenario says of its configuration. */
@@ -59,6 +69,7 @@ export class GatewayProcess {
   async killAndRestart(): Promise<void> {
     const { child } = this
     if (child === null) return
+    this.child = null
     child.endAll()
     await child.exited
     await this.launch()
@@ -67,10 +78,8 @@ export class GatewayProcess {
   /** Drains it. Rejects where it does not end well. */
   async stop(): Promise<void> {
     const { child } = this
-    if (child === null) return
-    await child.endWell().finally(() => {
-      this.child = null
-    })
+    this.child = null
+    await child?.endWell()
   }
 
   /** Ends it in whatever state it is. */
@@ -85,8 +94,25 @@ export class GatewayProcess {
     const addresses = ['--mqtt', `${this.host}:${this.mqttPort}`, '--http', `127.0.0.1:${this.httpPort}`]
     const args = ['start', '--config', this.configPath, '--data-dir', this.dataDir, ...addresses]
     if (this.host === '0.0.0.0') args.push('--insecure')
-    this.child = new Child('gateway', args, join(this.dir, 'gateway.log'))
-    await serving(this.child)
+    const child = new Child('gateway', args, join(this.dir, 'gateway.log'))
+    this.child = child
+    giveWay(this.pid)
+    await serving(child)
+    child.exited.then(exit => {
+      if (this.child === child) this.noteDeath(child.unexpected(exit))
+    }, this.noteDeath)
+  }
+}
+
+/**
+ * Linux shares its time between sessions first (autogroup, sched(7)), and the gateway has one of its own: what it puts off for its
+ * PUBACKs' sake would take as much from the fleet as the PUBACKs themselves. The fleet must keep its time, so the gateway gives way.
+ */
+function giveWay(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, `${SESSION_NICE}`)
+  } catch {
+    // a system without such groups: the nice values of threads hold for all
   }
 }
 

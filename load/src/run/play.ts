@@ -61,8 +61,7 @@ export async function play(scenario: Scenario, dir: string, events: PlayEvents, 
     meter.start(gateway.httpUrl)
     const kills = new Kills(scenario.kill, gateway, stage => events.onStage(stage))
     const fleets = new Fleets(scenario, gateway, meter, kills, events, signal)
-    const { reports, steps } =
-      scenario.ramp === undefined ? { reports: [await fleets.run(0, null)], steps: [] } : await fleets.climb(scenario.ramp)
+    const { reports, steps } = await Promise.race([fleets.play(), gateway.death])
     await kills.settled()
     await meter.endMetrics()
     events.onStage('draining the gateway')
@@ -112,7 +111,12 @@ class Fleets {
     private readonly signal: AbortSignal
   ) {}
 
-  async run(step: number, paced: { readonly intervalMs: number; readonly forMs: number } | null): Promise<FleetReport> {
+  async play(): Promise<{ reports: FleetReport[]; steps: Step[] }> {
+    const { ramp } = this.scenario
+    return ramp === undefined ? { reports: [await this.run(0, null)], steps: [] } : this.climb(ramp)
+  }
+
+  private async run(step: number, paced: { readonly intervalMs: number; readonly forMs: number } | null): Promise<FleetReport> {
     this.events.onStage('connecting')
     const options = fleetOptions(this.scenario, this.gateway.mqttUrl, step, this.signal)
     let phase = ''
@@ -131,7 +135,7 @@ class Fleets {
   }
 
   /** A step that does not hold has a second try: something else may have been going on. */
-  async climb(ramp: NonNullable<Scenario['ramp']>): Promise<{ reports: FleetReport[]; steps: Step[] }> {
+  private async climb(ramp: NonNullable<Scenario['ramp']>): Promise<{ reports: FleetReport[]; steps: Step[] }> {
     const reports: FleetReport[] = []
     const steps: Step[] = []
     const { devices } = this.scenario.fleet

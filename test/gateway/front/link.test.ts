@@ -75,6 +75,22 @@ test('nothing is settled before the log says so, and then all of it', async () =
   expect(new Set(settled.values())).toEqual(new Set(['durable']))
 })
 
+test('a busy front hands on all of it in order, and goes on when it is quiet again', async () => {
+  const { log, settled, append } = await link()
+  let token = 0
+  const beganMs = performance.now()
+  while (performance.now() - beganMs < 400) {
+    for (let n = 0; n < 20; n++) append('batch', `reading ${token}`, token++)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  await new Promise(resolve => setTimeout(resolve, 150))
+  append('batch', `reading ${token}`, token++)
+  await until('the frames', () => log.appended.length === token)
+  expect(log.appended).toEqual(Array.from({ length: token }, (_, n) => `batch a reading ${n}`))
+  log.answer(null)
+  await until('all to be settled', () => settled.size === token)
+})
+
 test('what the log refuses is refused, and what comes later may be durable', async () => {
   const { log, settled, append } = await link()
   append('batch', 'first', 1)
