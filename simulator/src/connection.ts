@@ -5,15 +5,19 @@
  *   again, in order, with DUP.
  * - It neither retries nor keeps timers: its owner decides when to `open`, and calls `watch` now and then.
  */
-import { connect, type Socket } from 'node:net'
+import { performance } from 'node:perf_hooks' // the global of this name is looked up anew at each use
 import type { Packet } from 'mqtt-packet'
 import { KEEPALIVE_S, SILENCE_MS_MAX } from './limits.js'
 import { connectPacket, DISCONNECT, loneAckOf, markRedelivered, PINGREQ, publishPacket, readPackets, refusalOf } from './mqtt-packets.js'
+import { received, WireSocket } from './wire-socket.js'
 
 /** A PUBLISH that waits for its PUBACK, with what its owner wants to know of it then. */
 export interface InFlight<T> {
   readonly messageId: number
-  readonly packet: Buffer
+  /** The packet is [start, end) of these. */
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
   readonly tag: T
 }
 
@@ -29,7 +33,8 @@ export interface ConnectionEvents<T> {
   readonly wire?: WireBytes
   /** CONNACK has come, and what was in flight is on its way again. */
   onOpen(connection: Connection<T>, redelivered: number): void
-  onAcked(connection: Connection<T>, tag: T): void
+  /** `nowMs`: when the PUBACK came, by performance.now(). */
+  onAcked(connection: Connection<T>, tag: T, nowMs: number): void
   /** The socket takes data again. */
   onDrain(connection: Connection<T>): void
   /** null: closed by `close`. */
@@ -46,13 +51,11 @@ export class BrokerRefusedError extends Error {
   readonly code = 'BROKER_REFUSED'
 }
 
-/** All sockets read into one buffer: what is in it is dealt with before the next read. */
-const received = Buffer.alloc(64 * 1024)
 const NOTHING = Buffer.alloc(0)
 
 export class Connection<T> {
   readonly inFlight: InFlight<T>[] = []
-  private socket: Socket | null = null
+  private socket: WireSocket | null = null
   private state: 'closed' | 'connecting' | 'open' | 'closing' = 'closed'
   private rest: Buffer = NOTHING
   private cause: Error | null = null
@@ -89,17 +92,7 @@ export class Connection<T> {
     this.isCongested = this.isPinging = false
     this.rest = NOTHING
     this.sentMs = this.heardMs = performance.now()
-    const socket = connect({
-      ...address,
-      noDelay: true,
-      onread: {
-        buffer: received,
-        callback: bytes => {
-          this.read(received.subarray(0, bytes))
-          return true
-        }
-      }
-    })
+    const socket = new WireSocket(this)
     this.socket = socket
     socket.on('connect', () => this.write(connectPacket(this.clientId, KEEPALIVE_S)))
     socket.on('drain', () => {
@@ -110,16 +103,30 @@ export class Connection<T> {
       this.cause ??= error
     })
     socket.on('close', () => this.closed())
+    socket.connect({ ...address, noDelay: true })
   }
 
   /** Publishes with QoS 1; only when open. `onAcked` gets the tag. */
   publish(topic: string, payload: Uint8Array, tag: T): void {
-    if (this.state !== 'open') throw new Error(`connection ${this.clientId} is not open`)
     const messageId = this.takeMessageId()
     const packet = publishPacket(topic, payload, messageId)
-    this.inFlight.push({ messageId, packet, tag })
+    this.send(messageId, packet, 0, packet.length, tag)
+  }
+
+  /** Sends [start, end) of `bytes`: a PUBLISH with QoS 1 and an ID from `takeMessageId`, which nobody changes any more. Only when open. */
+  send(messageId: number, bytes: Buffer, start: number, end: number, tag: T): void {
+    if (this.state !== 'open') throw new Error(`connection ${this.clientId} is not open`)
+    this.inFlight.push({ messageId, bytes, start, end, tag })
     this.sentMs = performance.now()
-    this.write(packet)
+    this.write(bytes, start, end)
+  }
+
+  /** An ID that no PUBLISH in flight has. */
+  takeMessageId(): number {
+    do {
+      this.nextMessageId = this.nextMessageId === 65_535 ? 1 : this.nextMessageId + 1
+    } while (this.placeOf(this.nextMessageId) >= 0)
+    return this.nextMessageId
   }
 
   /** Pings when nothing was sent for half the keepalive, and drops the socket when an answer is overdue. `nowMs` is performance.now(). */
@@ -151,27 +158,27 @@ export class Connection<T> {
     this.socket?.destroy()
   }
 
-  private write(bytes: Buffer): void {
-    if (this.events.wire !== undefined) this.events.wire.sent += bytes.length
-    if (this.socket?.write(bytes) === false) this.isCongested = true
+  private write(bytes: Buffer, start = 0, end = bytes.length): void {
+    if (this.events.wire !== undefined) this.events.wire.sent += end - start
+    if (this.socket?.send(bytes, start, end) === false) this.isCongested = true
   }
 
-  private takeMessageId(): number {
-    do {
-      this.nextMessageId = this.nextMessageId === 65_535 ? 1 : this.nextMessageId + 1
-    } while (this.inFlight.some(entry => entry.messageId === this.nextMessageId))
-    return this.nextMessageId
+  /** Where in `inFlight` a PUBLISH is; -1: nowhere. */
+  private placeOf(messageId: number): number {
+    const { inFlight } = this
+    for (let i = 0; i < inFlight.length; i++) if (inFlight[i].messageId === messageId) return i
+    return -1
   }
 
-  private read(bytes: Buffer): void {
-    if (this.events.wire !== undefined) this.events.wire.received += bytes.length
-    const messageId = this.rest.length === 0 ? loneAckOf(bytes) : null
-    if (messageId !== null) {
-      this.heardMs = performance.now()
-      this.isPinging = false
+  /** For the socket alone to call. */
+  onReceived(length: number): void {
+    if (this.events.wire !== undefined) this.events.wire.received += length
+    const messageId = this.rest.length === 0 ? loneAckOf(received, length) : -1
+    if (messageId >= 0) {
       this.acked(messageId)
       return
     }
+    const bytes = received.subarray(0, length)
     const whole = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes])
     try {
       const taken = readPackets(whole, packet => this.receive(packet))
@@ -182,10 +189,13 @@ export class Connection<T> {
   }
 
   private receive(packet: Packet): void {
+    if (packet.cmd === 'puback') {
+      this.acked(packet.messageId ?? 0)
+      return
+    }
     this.heardMs = performance.now()
     this.isPinging = false
-    if (packet.cmd === 'puback') this.acked(packet.messageId ?? 0)
-    else if (packet.cmd === 'connack') this.admitted(packet.returnCode ?? 0)
+    if (packet.cmd === 'connack') this.admitted(packet.returnCode ?? 0)
   }
 
   private admitted(returnCode: number): void {
@@ -196,17 +206,23 @@ export class Connection<T> {
     }
     this.state = 'open'
     for (const entry of this.inFlight) {
-      markRedelivered(entry.packet)
-      this.write(entry.packet)
+      markRedelivered(entry.bytes, entry.start)
+      this.write(entry.bytes, entry.start, entry.end)
     }
     this.events.onOpen(this, this.inFlight.length)
   }
 
   private acked(messageId: number): void {
-    const at = this.inFlight.findIndex(entry => entry.messageId === messageId)
+    const nowMs = performance.now()
+    this.heardMs = nowMs
+    this.isPinging = false
+    const at = this.placeOf(messageId)
     if (at < 0) return
-    const [entry] = this.inFlight.splice(at, 1)
-    this.events.onAcked(this, entry.tag)
+    const { inFlight } = this
+    const { tag } = inFlight[at]
+    if (at === inFlight.length - 1) inFlight.pop()
+    else inFlight.splice(at, 1)
+    this.events.onAcked(this, tag, nowMs)
   }
 
   private closed(): void {

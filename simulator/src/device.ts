@@ -132,15 +132,25 @@ const BROKEN = [
   { metric: METRIC.rpm, value: 65_535 }
 ]
 
-const sensed = new Float64Array(NUMERIC_METRICS)
+const scaled = new Float64Array(NUMERIC_METRICS)
+
+/**
+ * The numeric metrics of a reading as the wire has them, were it without a fault: whole numbers, each its metric's value times
+ * 10^decimals; NaN is null. The array is the same at every call.
+ */
+export function scaledMetrics(plan: RunPlan, device: Device, seq: number): Float64Array {
+  measure(device.machine, trueTimeMs(plan, device, seq), seq, scaled)
+  for (let m = 0; m < NUMERIC_METRICS; m++) scaled[m] = Math.round(scaled[m] * SCALES[m])
+  return scaled
+}
 
 /** Writes reading `seq` of the device into row `row`, its values as the archive must hold them, and returns its fault. */
 export function writeReading(plan: RunPlan, device: Device, seq: number, into: ReadingColumns, row: number): Fault {
   const fault = faultOf(plan, device, seq)
   into.seqs[row] = seq
   into.eventTimesMs[row] = eventTimeMs(plan, device, seq, fault)
-  measure(device.machine, trueTimeMs(plan, device, seq), seq, sensed)
-  for (let m = 0; m < NUMERIC_METRICS; m++) into.metrics[m][row] = Math.round(sensed[m] * SCALES[m]) / SCALES[m]
+  scaledMetrics(plan, device, seq)
+  for (let m = 0; m < NUMERIC_METRICS; m++) into.metrics[m][row] = scaled[m] / SCALES[m]
   if (fault === 'out-of-range') {
     const broken = BROKEN[Math.floor(faultSize(plan.seed, device.index, seq) * BROKEN.length)]
     into.metrics[broken.metric][row] = broken.value

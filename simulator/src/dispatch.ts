@@ -6,14 +6,18 @@
  * - A connection carries every K-th device of the share; with a connection each, exactly one.
  * It opens no connection and reads no plan that has not begun: the fleet does that.
  */
+import { performance } from 'node:perf_hooks'
 import { topicOf } from '@tidemark/protocol'
 import type { Connection } from './connection.js'
-import { backlogReadings, type Device, deviceOf, type RunPlan } from './device.js'
+import { backlogReadings, type Device, type RunPlan } from './device.js'
+import { isFaultless } from './faults.js'
 import { historyBatch } from './history-batch.js'
 import { jsonReading } from './json-payload.js'
 import type { Latency } from './latency.js'
 import { IN_FLIGHT_MAX, MESSAGE_READINGS_MAX, SHARED_IN_FLIGHT_MAX } from './limits.js'
-import { endOfStream, lastStep, oldestSeqAt, type Publication, publicationsAt } from './publication.js'
+import { type BufferState, endOfStream, lastStep, oldestSeqAt, type Publication, publicationsAt } from './publication.js'
+import { ReadingPackets } from './reading-packets.js'
+import { Roster } from './roster.js'
 import { devicesOf, dueMs, highestSeq, placeOf, type Share } from './schedule.js'
 import { type Counts, countSent } from './tally.js'
 import { heldUntil, isCutBehind, NO_TROUBLES } from './troubles.js'
@@ -61,6 +65,8 @@ export class Dispatch {
   private readonly stalls: Uint32Array | null
   private readonly backlogs: Uint32Array | null
   private readonly window: number
+  private readonly roster: Roster
+  private readonly packets = new ReadingPackets()
   /** Connections over which a device had to wait for its turn. */
   private readonly starved = new Set<number>()
   /** Devices with a backlog that they may send. */
@@ -80,6 +86,7 @@ export class Dispatch {
     this.stalls = plan.troubles === undefined ? null : new Uint32Array(this.devices)
     this.backlogs =
       plan.backlog === undefined ? null : Uint32Array.from({ length: this.devices }, (_, j) => backlogReadings(plan, this.indexOf(j)))
+    this.roster = new Roster(plan, this.devices, j => this.indexOf(j))
     this.window = connections.length < this.devices ? SHARED_IN_FLIGHT_MAX : IN_FLIGHT_MAX
   }
 
@@ -146,12 +153,13 @@ export class Dispatch {
       this.endStream(connection, j)
   }
 
-  acked(connection: Connection<Sent>, { kind, device, readings, intendedMs }: Sent): void {
+  /** `nowMs`: when its PUBACK came, by performance.now(). */
+  acked(connection: Connection<Sent>, { kind, device, readings, intendedMs }: Sent, nowMs: number): void {
     if (kind === 'end') this.end(connection, device)
     else {
       this.counts.acked++
       this.counts.readingsAcked += readings
-      if (readings > 0) this.latencies[this.backlogOf(device) > 0 ? 'backlog' : 'live'].record(performance.now() - intendedMs)
+      if (readings > 0) this.latencies[this.backlogOf(device) > 0 ? 'backlog' : 'live'].record(nowMs - intendedMs)
       this.pump(device)
     }
     this.feed(connection)
@@ -159,7 +167,7 @@ export class Dispatch {
 
   /** Lets the devices that had to wait go on. */
   feed(connection: Connection<Sent>): void {
-    if (this.starved.delete(connection.index)) this.pumpAll(connection)
+    if (this.starved.size > 0 && this.starved.delete(connection.index)) this.pumpAll(connection)
   }
 
   /** Ends devices that have nothing to send. */
@@ -200,7 +208,9 @@ export class Dispatch {
     const intendedStep = Math.max(step, this.stalls?.[j] ?? 0)
     const intendedMs = intendedStep > last ? performance.now() : this.dueOf(j, intendedStep)
     if (this.options.format === 'json') this.publishJson(connection, j, device, step, intendedMs)
-    else {
+    else if (isFaultless(plan.rates)) {
+      if (step <= last) this.publishReading(connection, j, device, step, last, intendedMs)
+    } else {
       const state = this.bufferState(connection, j, oldestSeqAt(step), step, last)
       for (const publication of publicationsAt(plan, device, step, last, state)) {
         const { kind, seq, payload } = publication
@@ -214,6 +224,16 @@ export class Dispatch {
       return false
     }
     return true
+  }
+
+  /** What `publicationsAt` gives where there are no faults, without the objects. */
+  private publishReading(connection: Connection<Sent>, j: number, device: Device, seq: number, last: number, intendedMs: number): void {
+    const { packets, counts } = this
+    const messageId = connection.takeMessageId()
+    packets.write(this.course.plan, device, seq, this.bufferState(connection, j, oldestSeqAt(seq), seq, last), messageId)
+    counts.published++
+    counts.payloadBytes += packets.payloadBytes
+    connection.send(messageId, packets.bytes, packets.start, packets.end, { kind: 'reading', device: j, seq, readings: 1, intendedMs })
   }
 
   private publishJson(connection: Connection<Sent>, j: number, device: Device, seq: number, intendedMs: number): void {
@@ -234,10 +254,12 @@ export class Dispatch {
     connection.publish(topicOf(device.id, 'batch'), payload, sent)
   }
 
-  private bufferState(connection: Connection<Sent>, j: number, oldestSeq: number, seq: number, last: number) {
+  private bufferState(connection: Connection<Sent>, j: number, oldestSeq: number, seq: number, last: number): BufferState {
+    const { inFlight } = connection
     let oldestHeldSeq = oldestSeq
     let waiting = 0
-    for (const { tag } of connection.inFlight) {
+    for (let i = 0; i < inFlight.length; i++) {
+      const { tag } = inFlight[i]
       if (tag.device !== j || tag.seq === 0) continue
       waiting += Math.max(1, tag.readings)
       oldestHeldSeq = Math.min(oldestHeldSeq, tag.seq)
@@ -279,6 +301,6 @@ export class Dispatch {
   }
 
   private deviceAt(j: number): Device {
-    return deviceOf(this.course.plan, this.indexOf(j))
+    return this.roster.at(this.course.plan, j)
   }
 }

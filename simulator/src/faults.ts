@@ -24,14 +24,18 @@ export interface FaultRates {
 
 export const NO_FAULTS: FaultRates = { duplicates: 0, late: 0, poison: 0 }
 
+export function isFaultless({ duplicates, late, poison }: FaultRates): boolean {
+  return duplicates + late + poison === 0
+}
+
 const LATE_FAULTS: readonly Fault[] = ['held-back', 'clock-back']
 const POISON_FAULTS: readonly Fault[] = ['out-of-range', 'future', 'undecodable']
 
 const lanes = new Uint32Array(4)
 
 export function faultAt(seed: number, rates: FaultRates, device: number, seq: number): Fault {
+  if (isFaultless(rates)) return 'none'
   const { duplicates, late, poison } = rates
-  if (duplicates + late + poison === 0) return 'none'
   mix(lanes, seed, device, seq, STREAM.fault)
   const draw = unit(lanes[0])
   if (draw < duplicates) return 'duplicate'

@@ -6,6 +6,7 @@
  *
  * It waits, ready, until it is told when sampling begins: so all processes of a fleet begin together.
  */
+import { performance } from 'node:perf_hooks'
 import { fatalError } from './broker.js'
 import { type BrokerAddress, Connection, type ConnectionEvents, type WireBytes } from './connection.js'
 import { deviceId } from './device.js'
@@ -132,9 +133,9 @@ export class Fleet implements ConnectionEvents<Sent> {
     this.dispatch.pumpAll(connection)
   }
 
-  onAcked(connection: Connection<Sent>, sent: Sent): void {
+  onAcked(connection: Connection<Sent>, sent: Sent, nowMs: number): void {
     this.dialer.proved(connection.index)
-    this.dispatch.acked(connection, sent)
+    this.dispatch.acked(connection, sent, nowMs)
   }
 
   onDrain(connection: Connection<Sent>): void {

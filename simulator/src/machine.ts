@@ -42,6 +42,15 @@ export const METRIC = {
 
 export const NUMERIC_METRICS = 9
 
+const HALLS = 8
+const LINES = 24
+
+/** Where machines stand. */
+export const LOCATIONS: readonly string[] = Array.from(
+  { length: HALLS * LINES },
+  (_, i) => `hall-${1 + Math.floor(i / LINES)}/line-${1 + (i % LINES)}`
+)
+
 /** What distinguishes one machine from another. */
 export interface Machine {
   readonly seed: number
@@ -76,7 +85,7 @@ export function machineOf(seed: number, device: number): Machine {
   return {
     seed,
     device,
-    location: `hall-${1 + Math.floor(draw() * 8)}/line-${1 + Math.floor(draw() * 24)}`,
+    location: LOCATIONS[Math.floor(draw() * HALLS) * LINES + Math.floor(draw() * LINES)],
     commissionedMs: Math.floor(between(COMMISSIONED_MS_MIN, COMMISSIONED_MS_END)),
     ambient: between(15, 30),
     ambientSwing: between(1, 6),
@@ -126,12 +135,13 @@ export function measure(machine: Machine, timeMs: number, seq: number, into: Flo
   const wornMs = machine.wearMs - (nextMs - timeMs)
   const wear = isStopped || wornMs <= 0 ? 0 : (wornMs / machine.wearMs) ** 3
   const ambient = machine.ambient + machine.ambientSwing * sine(timeMs / DAY_MS - 0.375)
-  const load = isStopped ? 0 : loadAt(machine, timeMs)
+  turnWaves(machine, timeMs)
+  const load = isStopped ? 0 : loadOf(machine)
   const wearHeat = WEAR_HEAT * (wear + decay((timeMs - lastMs) / machine.heatLagMs))
   mix(noise, machine.seed, machine.device, seq, STREAM.noise)
   mix(moreNoise, machine.seed, machine.device, seq, STREAM.moreNoise)
 
-  const heat = machine.heatRise * laggedLoadAt(machine, timeMs, machine.heatLagMs) * warmth(timeMs, lastMs, restartMs, machine.heatLagMs)
+  const heat = machine.heatRise * laggedLoadOf(machine, machine.heatLagMs) * warmth(timeMs, lastMs, restartMs, machine.heatLagMs)
   into[METRIC.temperature] = ambient + heat + wearHeat + 0.15 * bell(noise[0])
   const shaking = isStopped ? 0.05 : machine.vibration * (0.5 + 0.5 * load) * (1 + 6 * wear)
   const knock = unit(noise[7]) < 0.2 * wear ? 1.5 : 1 // a damaged race knocks now and then, more often the more it is worn
@@ -141,25 +151,36 @@ export function measure(machine: Machine, timeMs: number, seq: number, into: Flo
   const power = isStopped ? 0 : machine.ratedKw * (0.1 + 0.9 * load) * (1 + 0.06 * wear) * (1 + 0.004 * bell(noise[4]))
   into[METRIC.powerConsumption] = power
   into[METRIC.motorCurrent] = ((power * 1000) / (Math.sqrt(3) * 400 * 0.86)) * (1 + 0.004 * bell(noise[5])) // 400 V, three phases
-  const oilHeat = machine.heatRise * laggedLoadAt(machine, timeMs, machine.oilLagMs) * warmth(timeMs, lastMs, restartMs, machine.oilLagMs)
+  const oilHeat = machine.heatRise * laggedLoadOf(machine, machine.oilLagMs) * warmth(timeMs, lastMs, restartMs, machine.oilLagMs)
   into[METRIC.oilTemperature] = machine.hasOil ? ambient + 0.7 * oilHeat + 0.5 * wearHeat + 0.1 * bell(noise[6]) : Number.NaN
   into[METRIC.operatingHours] = Math.floor((timeMs - machine.commissionedMs) / HOUR_MS)
   into[METRIC.maintenanceFlag] = isStopped ? 1 : 0
 }
 
-function loadAt(machine: Machine, timeMs: number): number {
+const sines = new Float64Array(SWINGS.length)
+const cosines = new Float64Array(SWINGS.length)
+
+/** Where the waves of a machine's load are at a time, into `sines` and `cosines`: three of its metrics ask. */
+function turnWaves(machine: Machine, timeMs: number): void {
+  for (let i = 0; i < SWINGS.length; i++) {
+    const turns = timeMs / machine.wavePeriodsMs[i] + machine.waveTurns[i]
+    sines[i] = sine(turns)
+    cosines[i] = cosine(turns)
+  }
+}
+
+function loadOf(machine: Machine): number {
   let load = machine.meanLoad
-  for (let i = 0; i < SWINGS.length; i++) load += SWINGS[i] * sine(timeMs / machine.wavePeriodsMs[i] + machine.waveTurns[i])
+  for (let i = 0; i < SWINGS.length; i++) load += SWINGS[i] * sines[i]
   return load
 }
 
 /** The load as a body sees it that warms and cools with the time constant `lagMs`. */
-function laggedLoadAt(machine: Machine, timeMs: number, lagMs: number): number {
+function laggedLoadOf(machine: Machine, lagMs: number): number {
   let load = machine.meanLoad
   for (let i = 0; i < SWINGS.length; i++) {
-    const turns = timeMs / machine.wavePeriodsMs[i] + machine.waveTurns[i]
     const lag = (2 * Math.PI * lagMs) / machine.wavePeriodsMs[i]
-    load += (SWINGS[i] * (sine(turns) - lag * cosine(turns))) / (1 + lag * lag)
+    load += (SWINGS[i] * (sines[i] - lag * cosines[i])) / (1 + lag * lag)
   }
   return load
 }

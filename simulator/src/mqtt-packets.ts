@@ -18,33 +18,52 @@ export function connectPacket(clientId: string, keepaliveS: number): Buffer {
   return generate({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clientId, clean: true, keepalive: keepaliveS })
 }
 
+/** How far a PUBLISH's topic lies behind the beginning of the packet, at most: type, remaining length, the topic's own length. */
+export const PUBLISH_HEAD_BYTES = 7
+
 /** A PUBLISH with QoS 1, built here: it is most of what a fleet sends, and mqtt-packet takes four times as long. */
 export function publishPacket(topic: string, payload: Uint8Array, messageId: number): Buffer {
   const topicBytes = Buffer.byteLength(topic)
-  const length = 2 + topicBytes + 2 + payload.length
-  const header = length < 128 ? 2 : length < 16_384 ? 3 : length < 2_097_152 ? 4 : 5
-  const packet = Buffer.allocUnsafe(header + length)
-  packet[0] = PUBLISH_QOS_1
-  let at = 1
+  const bytes = Buffer.allocUnsafe(PUBLISH_HEAD_BYTES + topicBytes + 2 + payload.length)
+  bytes.write(topic, PUBLISH_HEAD_BYTES)
+  bytes.set(payload, writeUint16(bytes, PUBLISH_HEAD_BYTES + topicBytes, messageId))
+  return bytes.subarray(writePublishHead(bytes, PUBLISH_HEAD_BYTES, topicBytes, bytes.length))
+}
+
+/**
+ * Writes what stands before the topic of a PUBLISH that ends at `end`: so the rest can be written before its length is known. Returns
+ * where the packet begins: at most `PUBLISH_HEAD_BYTES` before `topicAt`.
+ */
+export function writePublishHead(into: Uint8Array, topicAt: number, topicBytes: number, end: number): number {
+  writeUint16(into, topicAt - 2, topicBytes)
+  const length = end - topicAt + 2
+  const start = topicAt - (length < 128 ? 4 : length < 16_384 ? 5 : length < 2_097_152 ? 6 : 7)
+  into[start] = PUBLISH_QOS_1
+  let at = start + 1
   for (let rest = length; ; rest >>>= 7) {
-    packet[at++] = rest < 128 ? rest : (rest & 127) | 128
-    if (rest < 128) break
+    into[at++] = rest < 128 ? rest : (rest & 127) | 128
+    if (rest < 128) return start
   }
-  at = packet.writeUInt16BE(topicBytes, at)
-  at += packet.write(topic, at)
-  at = packet.writeUInt16BE(messageId, at)
-  packet.set(payload, at)
-  return packet
 }
 
-/** The message ID of bytes that are one PUBACK and nothing else, as most that a broker sends are; null: they are something else. */
-export function loneAckOf(bytes: Uint8Array): number | null {
-  return bytes.length === 4 && bytes[0] === PUBACK && bytes[1] === 2 ? bytes[2] * 256 + bytes[3] : null
+/** Big-endian, as all of MQTT. Returns where the next value begins. */
+export function writeUint16(into: Uint8Array, at: number, value: number): number {
+  into[at] = value >>> 8
+  into[at + 1] = value
+  return at + 2
 }
 
-/** Sets the DUP flag of a PUBLISH, as MQTT 3.1.1 asks of a redelivery (clause 3.3.1.1). */
-export function markRedelivered(packet: Buffer): void {
-  packet[0] |= DUP
+/**
+ * The message ID of the first `length` bytes where they are one PUBACK and nothing else, as most that a broker sends are; -1: they are
+ * something else.
+ */
+export function loneAckOf(bytes: Uint8Array, length: number): number {
+  return length === 4 && bytes[0] === PUBACK && bytes[1] === 2 ? bytes[2] * 256 + bytes[3] : -1
+}
+
+/** Sets the DUP flag of the PUBLISH that begins at `start`, as MQTT 3.1.1 asks of a redelivery (clause 3.3.1.1). */
+export function markRedelivered(bytes: Buffer, start: number): void {
+  bytes[start] |= DUP
 }
 
 /** Why a broker refused a connection: the return codes of MQTT 3.1.1, clause 3.2.2.3. */

@@ -5,7 +5,7 @@
 import type { RejectReason } from '@tidemark/protocol'
 import { type Device, deviceOf, faultOf, newReadingColumns, type ReadingColumns, type RunPlan, writeReading } from './device.js'
 import type { Fault } from './faults.js'
-import { rejectReasonOf } from './faults.js'
+import { isFaultless, rejectReasonOf } from './faults.js'
 
 /** The fates of a reading by their code: null is archived, others are quarantined with that reason. */
 export const FATES: readonly (RejectReason | null)[] = [null, 'metric-out-of-range', 'event-time-in-future']
@@ -50,8 +50,7 @@ export class Oracle {
   /** Counts the fates of the seqs 1 to `lastSeq` of a device. */
   count(i: number, lastSeq: number, into: Expected): void {
     const device = this.deviceAt(i)
-    const { duplicates, late, poison } = this.plan.rates
-    if (duplicates + late + poison === 0) {
+    if (isFaultless(this.plan.rates)) {
       into.archived += lastSeq
       return
     }

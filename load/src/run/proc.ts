@@ -88,12 +88,13 @@ export function descendantsOf(root: number): number[] {
 }
 
 /** Fields of /proc/PID/stat behind the name, which stands in brackets and may hold anything: proc(5). */
-export function statOf(pid: number): { parent: number; ticks: number; rssPages: number } {
+export function statOf(pid: number): { parent: number; ticks: number; userTicks: number; rssPages: number } {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   return {
     parent: Number(fields[1]),
     ticks: Number(fields[11]) + Number(fields[12]),
+    userTicks: Number(fields[11]),
     rssPages: Number(fields[21])
   }
 }
