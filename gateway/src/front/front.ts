@@ -2,7 +2,7 @@
  * The MQTT front of one process: takes connections up to its cap, serves them, and knows which of them is a device's. It decodes no
  * readings. What it appends is the core's; PUBACK is written only when the core says that the frame is durable.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { seldom } from '../seldom.js'

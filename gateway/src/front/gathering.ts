@@ -5,6 +5,7 @@
  *
  * The sleep blocks the thread: it is for processes that do nothing else.
  */
+import { performance } from 'node:perf_hooks'
 
 /** Least time from turn to turn, ms. */
 const TURN_MS = 6

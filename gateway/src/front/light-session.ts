@@ -35,8 +35,8 @@ import { PartialPacket } from './partial-packet.js'
 const MESSAGE_IDS = 0x1_0000
 
 const CONNECT_HEAD = 0x10
-
 const NO_ACK = -1
+const loneAck = Buffer.alloc(4) // free again once it is sent
 
 /** Bytes that wait to be written before the socket is no longer read. */
 const UNWRITTEN_BYTES_MAX = 64 * 1024
@@ -158,12 +158,12 @@ export class LightSession implements Session, AppendReceiver, Reader {
   /** Writes the PUBACKs of this wave, and goes to aedes if it is to and nothing waits. */
   flushAcks(): void {
     const more = this.moreAcks?.length ?? 0
-    const bytes = Buffer.allocUnsafe(4 * (1 + more))
+    const bytes = more === 0 ? loneAck : Buffer.allocUnsafe(4 * (1 + more))
     writePuback(bytes, 0, this.firstAck)
     for (let i = 0; i < more; i++) writePuback(bytes, 4 + 4 * i, this.moreAcks![i])
     this.firstAck = NO_ACK
     this.moreAcks = null
-    if (!this.socket.destroyed) this.write(bytes)
+    this.write(bytes)
     this.leaveIfDone()
   }
 
@@ -306,7 +306,7 @@ export class LightSession implements Session, AppendReceiver, Reader {
   }
 
   private write(bytes: Buffer): void {
-    this.socket.write(bytes)
+    if (this.socket.send(bytes)) return
     if (this.clogTick === 0 && this.socket.writableLength > UNWRITTEN_BYTES_MAX) this.shared.noteClogged(this)
   }
 

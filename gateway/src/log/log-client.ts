@@ -2,6 +2,7 @@
  * The log as the event loop sees it: frames are packed into waves, a wave becomes one entry, its callbacks are called when it is
  * durable. At most one wave is with the worker; the next is packed meanwhile. What waits is bounded by who asks `isFull`.
  */
+import { performance } from 'node:perf_hooks'
 import { Worker } from 'node:worker_threads'
 import type { Appended, AppendReceiver, FrameLog, PackedLog } from './frame-log.js'
 import { type Frame, type FrameInPlace, type FrameKind, frameBytes, writeFrame } from './frames.js'

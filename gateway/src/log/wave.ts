@@ -2,6 +2,7 @@
  * Frames on their way to the log, packed into one buffer, and who is to be told what becomes of them. A wave is filled, sent, settled
  * and filled again: its arrays and its buffer are kept, so that a frame costs no object.
  */
+import { performance } from 'node:perf_hooks'
 import type { AppendReceiver } from './frame-log.js'
 import { FRAME_HEAD_BYTES, type FrameInPlace, type FrameKind, frameBytes, writeFrame, writeFrameFrom } from './frames.js'
 
