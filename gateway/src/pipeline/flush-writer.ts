@@ -114,7 +114,7 @@ export class FlushWriter {
 }
 
 /** What need not be copied from worker to worker. */
-function buffersOf(flush: Flush): ArrayBuffer[] {
+export function buffersOf(flush: Flush): ArrayBuffer[] {
   const buffers: ArrayBuffer[] = []
   for (const file of flush.files) {
     for (const { values } of file.columns) {

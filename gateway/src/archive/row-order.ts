@@ -1,0 +1,98 @@
+/**
+ * The order of a file's rows, by its `sortBy`: texts as by their UTF-8 bytes, numbers ascending, nulls last, ties as they come. It is
+ * made here and not by DuckDB, which would hold all columns of the rows to sort them.
+ */
+import type { FileColumn, FileRows } from '../processor/flush.js'
+import type { Dictionary } from './dictionary.js'
+
+type Compare = (a: number, b: number) => number
+
+/** The numbers of the rows in their order. */
+export function orderOf({ rows, columns, sortBy }: FileRows, dictionary: Dictionary): Int32Array {
+  const keys = sortBy.map(name =>
+    keyOf(
+      columns.find(column => column.name === name),
+      dictionary
+    )
+  )
+  const [first, ...rest] = keys
+  const order = new Int32Array(rows)
+  for (let row = 0; row < rows; row++) order[row] = row
+  if (first === undefined) return order
+  if (!(first instanceof Int32Array)) {
+    sortRange(order, 0, rows, compareBy(keys))
+    return order
+  }
+  const starts = sortByRank(order, first)
+  const compare = compareBy(rest)
+  for (let k = 1; k < starts.length; k++) sortRange(order, starts[k - 1], starts[k], compare)
+  return order
+}
+
+/** By row: a number, or the rank of a text. */
+function keyOf(column: FileColumn | undefined, dictionary: Dictionary): Float64Array | Int32Array {
+  if (column === undefined || column.type === 'bytes') throw new Error('a file is sorted by a column of its own, and not by bytes')
+  if (column.type !== 'string') return column.values
+  return rankOfEach(column.values, dictionary)
+}
+
+/** By row: the dense rank of its text, from 0; null comes behind them all. */
+function rankOfEach(places: Int32Array, dictionary: Dictionary): Int32Array {
+  const texts: string[] = []
+  dictionary.beginRound()
+  for (const place of places) {
+    if (place < 0 || dictionary.noteOf(place) >= 0) continue
+    dictionary.note(place, 0)
+    texts.push(dictionary.texts[place])
+  }
+  sortAsBytes(texts)
+  const ranks = new Map<string, number>()
+  for (const text of texts) if (!ranks.has(text)) ranks.set(text, ranks.size)
+  dictionary.beginRound()
+  return places.map(place => {
+    if (place < 0) return ranks.size
+    if (dictionary.noteOf(place) < 0) dictionary.note(place, ranks.get(dictionary.texts[place])!)
+    return dictionary.noteOf(place)
+  })
+}
+
+const BEYOND_BMP = /[\ud800-\udfff]/
+
+/** UTF-16 sorts as UTF-8 does but for surrogates. */
+function sortAsBytes(texts: string[]): void {
+  if (texts.some(text => BEYOND_BMP.test(text))) texts.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  else texts.sort()
+}
+
+/** Sorts rows by rank, ties as they are. Returns where each rank begins, and the end. */
+function sortByRank(order: Int32Array, ranks: Int32Array): Int32Array {
+  let ranksInUse = 0
+  for (const rank of ranks) if (rank >= ranksInUse) ranksInUse = rank + 1
+  const starts = new Int32Array(ranksInUse + 1)
+  for (const rank of ranks) starts[rank + 1]++
+  for (let rank = 0; rank < ranksInUse; rank++) starts[rank + 1] += starts[rank]
+  const next = starts.slice()
+  for (let row = 0; row < ranks.length; row++) order[next[ranks[row]]++] = row
+  return starts
+}
+
+/** Mostly there is nothing to do: a device's readings come in their order. */
+function sortRange(order: Int32Array, start: number, end: number, compare: Compare): void {
+  for (let i = start + 1; i < end; i++) {
+    if (compare(order[i - 1], order[i]) <= 0) continue
+    order.subarray(start, end).sort((a, b) => compare(a, b) || a - b)
+    return
+  }
+}
+
+function compareBy(keys: readonly (Float64Array | Int32Array)[]): Compare {
+  return (a, b) => {
+    for (const key of keys) {
+      const [x, y] = [key[a], key[b]]
+      if (x < y) return -1
+      if (x > y) return 1
+      if (x !== y && Number.isNaN(x) !== Number.isNaN(y)) return Number.isNaN(x) ? 1 : -1
+    }
+    return 0
+  }
+}
