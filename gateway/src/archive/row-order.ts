@@ -16,14 +16,12 @@ export function orderOf({ rows, columns, sortBy }: FileRows, dictionary: Diction
     )
   )
   const [first, ...rest] = keys
-  const order = new Int32Array(rows)
-  for (let row = 0; row < rows; row++) order[row] = row
-  if (first === undefined) return order
   if (!(first instanceof Int32Array)) {
+    const order = Int32Array.from({ length: rows }, (_, row) => row)
     sortRange(order, 0, rows, compareBy(keys))
     return order
   }
-  const starts = sortByRank(order, first)
+  const { order, starts } = sortedByRank(first)
   const compare = compareBy(rest)
   for (let k = 1; k < starts.length; k++) sortRange(order, starts[k - 1], starts[k], compare)
   return order
@@ -64,16 +62,17 @@ function sortAsBytes(texts: string[]): void {
   else texts.sort()
 }
 
-/** Sorts rows by rank, ties as they are. Returns where each rank begins, and the end. */
-function sortByRank(order: Int32Array, ranks: Int32Array): Int32Array {
+/** The rows by rank, ties as they come; and where in this order each rank begins, and the end. Ranks are dense, or nearly so. */
+export function sortedByRank(ranks: Int32Array): { order: Int32Array; starts: Int32Array } {
   let ranksInUse = 0
   for (const rank of ranks) if (rank >= ranksInUse) ranksInUse = rank + 1
   const starts = new Int32Array(ranksInUse + 1)
   for (const rank of ranks) starts[rank + 1]++
   for (let rank = 0; rank < ranksInUse; rank++) starts[rank + 1] += starts[rank]
   const next = starts.slice()
+  const order = new Int32Array(ranks.length)
   for (let row = 0; row < ranks.length; row++) order[next[ranks[row]]++] = row
-  return starts
+  return { order, starts }
 }
 
 /** Mostly there is nothing to do: a device's readings come in their order. */

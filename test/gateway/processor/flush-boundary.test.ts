@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ledgersOf } from '../../../gateway/src/processor/ledger.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from '../../../gateway/src/processor/outputs.js'
 import { at, timeline } from '../../kit/timeline.js'
 
@@ -139,7 +140,7 @@ describe('the ledger of a flush', () => {
     t.tick(60_000)
     t.batch({ device: 'b', readings: readings(1, 1, '14:00') })
     t.tick(60_000)
-    expect(t.flushes.map(({ epochs }) => epochs.map(({ deviceId }) => deviceId))).toEqual([['a', 'b'], ['b']])
+    expect(t.flushes.map(flush => ledgersOf(flush).map(({ deviceId }) => deviceId))).toEqual([['a', 'b'], ['b']])
   })
 
   test('counts the readings of each hour that the flush brings', () => {
