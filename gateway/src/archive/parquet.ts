@@ -1,5 +1,5 @@
 import { type DuckDBConnection, DuckDBInstance, DuckDBTableFunction } from '@duckdb/node-api'
-import type { FileColumn, FileRows } from '../processor/flush.js'
+import type { FileColumn, FileRows, NumberColumn } from '../processor/flush.js'
 import type { ChunkSource } from './chunk-source.js'
 import { Dictionary } from './dictionary.js'
 import { orderOf } from './row-order.js'
@@ -121,8 +121,12 @@ export class ParquetWriter {
 function constantOf(column: FileColumn, { texts }: Dictionary): string | null {
   const { type, values } = column
   if (type === 'bytes') return null
-  if (type !== 'string') return values.every(Number.isNaN) ? `NULL::${SQL_TYPES[type]}` : null
   const [only] = values
+  if (type !== 'string') {
+    for (const value of values) if (!Object.is(value, only)) return null
+    if (Number.isNaN(only)) return `NULL::${SQL_TYPES[type]}`
+    return Number.isSafeInteger(only) && !Object.is(only, -0) ? typed(`${only}::DOUBLE`, type) : null
+  }
   for (const place of values) if (place !== only && (place < 0 || only < 0 || texts[place] !== texts[only])) return null
   if (only < 0) return 'NULL::VARCHAR'
   // A NUL would end the statement that it is put into.
@@ -136,7 +140,11 @@ function typedColumn({ type, values }: FileColumn, k: number): string {
   const value = sourceColumn(k)
   if (type === 'string' || type === 'bytes') return value
   // In DuckDB NaN equals NaN.
-  const number = values.some(Number.isNaN) ? `nullif(${value}, 'NaN'::DOUBLE)` : value
+  return typed(hasNaN(values) ? `nullif(${value}, 'NaN'::DOUBLE)` : value, type)
+}
+
+/** What is a double in SQL, as what it stands for. */
+function typed(number: string, type: NumberColumn['type']): string {
   switch (type) {
     case 'double':
       return number
@@ -149,6 +157,11 @@ function typedColumn({ type, values }: FileColumn, k: number): string {
     default:
       return type satisfies never
   }
+}
+
+function hasNaN(values: Float64Array): boolean {
+  for (const value of values) if (Number.isNaN(value)) return true
+  return false
 }
 
 function copyStatement(select: string, path: string, options: string): string {

@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { openArchive } from '@tidemark/gateway/dist/archive/archive-client.js'
 import { SqliteLogReader } from '@tidemark/gateway/dist/log/sqlite-log.js'
 import { buffersOf } from '@tidemark/gateway/dist/pipeline/flush-writer.js'
+import { UncommittedRows } from '@tidemark/gateway/dist/pipeline/uncommitted-rows.js'
 import type { Flush } from '@tidemark/gateway/dist/processor/flush.js'
 import type { Device } from '@tidemark/simulator'
 import { median, newProcessor } from './apply.js'
@@ -81,6 +82,7 @@ export async function measureBoundary(folder: string, devices: readonly Device[]
   const [archiveThread] = [...threadTimes().keys()].filter(thread => !before.has(thread))
   const pool = await poolThreads()
   const processor = newProcessor()
+  const uncommitted = new UncommittedRows()
   const log = new SqliteLogReader(path)
   const costs: BoundaryCost[] = []
   let boundaries = 0
@@ -115,9 +117,10 @@ export async function measureBoundary(folder: string, devices: readonly Device[]
     const readings = flush.hours.reduce((sum, { archived }) => sum + archived, 0)
     const times = threadTimes()
     const startMs = performance.now()
-    const written = archive.write(flush, buffersOf(flush))
+    const toWrite = uncommitted.add(flush)
+    const written = archive.write(toWrite, buffersOf(toWrite))
     const handOverMs = performance.now() - startMs
-    await written
+    uncommitted.forget((await written).lastEntry)
     const wallMs = performance.now() - startMs
     let [archiveMs, duckDbMs, restMs] = [0, 0, -handOverMs]
     for (const [thread, ms] of threadTimes()) {
