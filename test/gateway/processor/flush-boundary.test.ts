@@ -143,6 +143,15 @@ describe('the ledger of a flush', () => {
     expect(t.flushes.map(flush => ledgersOf(flush).map(({ deviceId }) => deviceId))).toEqual([['a', 'b'], ['b']])
   })
 
+  test('names every epoch of a device that has many', () => {
+    const t = timeline()
+    const sent = [['a', 1], ...Array.from({ length: 40 }, (_, i) => ['b', i + 1])] as [string, number][]
+    for (const [device, epoch] of sent) t.batch({ device, epoch, readings: readings(1, 1, '14:00') })
+    expect(ledgersOf(t.drain()).map(({ deviceId, epoch, archived }) => [deviceId, epoch, archived])).toEqual(
+      sent.map(([device, epoch]) => [device, epoch, 1])
+    )
+  })
+
   test('counts the readings of each hour that the flush brings', () => {
     const t = timeline()
     t.batch({ readings: [...readings(1, 2, '13:59'), ...readings(3, 1, '14:00'), ...readings(4, 1, '13:59:30')] })
