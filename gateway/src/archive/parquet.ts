@@ -119,18 +119,29 @@ export class ParquetWriter {
 
 /** What SQL calls the one value that the column is full of; null where it is not. Clocks are mostly `synced`, and many metrics null. */
 function constantOf(column: FileColumn, { texts }: Dictionary): string | null {
-  const { type, values } = column
-  if (type === 'bytes') return null
-  const [only] = values
-  if (type !== 'string') {
-    for (const value of values) if (!Object.is(value, only)) return null
-    if (Number.isNaN(only)) return `NULL::${SQL_TYPES[type]}`
-    return Number.isSafeInteger(only) && !Object.is(only, -0) ? typed(`${only}::DOUBLE`, type) : null
+  if (column.type === 'bytes') return null
+  if (column.type === 'string') {
+    const only = onlyPlace(column.values, texts)
+    if (only === null) return null
+    if (only < 0) return 'NULL::VARCHAR'
+    // A NUL would end the statement that it is put into.
+    return texts[only].includes('\0') ? null : quoteText(texts[only])
   }
-  for (const place of values) if (place !== only && (place < 0 || only < 0 || texts[place] !== texts[only])) return null
-  if (only < 0) return 'NULL::VARCHAR'
-  // A NUL would end the statement that it is put into.
-  return texts[only].includes('\0') ? null : quoteText(texts[only])
+  const { type, values } = column
+  const [only] = values
+  for (let row = 1; row < values.length; row++) if (!Object.is(values[row], only)) return null
+  if (Number.isNaN(only)) return `NULL::${SQL_TYPES[type]}`
+  return Number.isSafeInteger(only) && !Object.is(only, -0) ? typed(`${only}::DOUBLE`, type) : null
+}
+
+/** The place of the text that all rows have, -1 where all are null; null where they are not all the same. */
+function onlyPlace(places: Int32Array, texts: readonly string[]): number | null {
+  const [only] = places
+  for (let row = 1; row < places.length; row++) {
+    const place = places[row]
+    if (place !== only && (place < 0 || only < 0 || texts[place] !== texts[only])) return null
+  }
+  return only
 }
 
 const SQL_TYPES = { double: 'DOUBLE', bigint: 'BIGINT', integer: 'INTEGER', boolean: 'BOOLEAN', timestamp: 'TIMESTAMPTZ' } as const
@@ -160,7 +171,7 @@ function typed(number: string, type: NumberColumn['type']): string {
 }
 
 function hasNaN(values: Float64Array): boolean {
-  for (const value of values) if (Number.isNaN(value)) return true
+  for (let row = 0; row < values.length; row++) if (Number.isNaN(values[row])) return true
   return false
 }
 
@@ -173,7 +184,7 @@ function dictionaryOption(rows: FileRows): string {
 }
 
 function hasNegativeZero(values: Float64Array): boolean {
-  for (const value of values) if (value === 0 && 1 / value < 0) return true
+  for (let row = 0; row < values.length; row++) if (values[row] === 0 && 1 / values[row] < 0) return true
   return false
 }
 

@@ -38,7 +38,8 @@ function keyOf(column: FileColumn | undefined, dictionary: Dictionary): Float64A
 function rankOfEach(places: Int32Array, dictionary: Dictionary): Int32Array {
   const texts: string[] = []
   dictionary.beginRound()
-  for (const place of places) {
+  for (let row = 0; row < places.length; row++) {
+    const place = places[row]
     if (place < 0 || dictionary.noteOf(place) >= 0) continue
     dictionary.note(place, 0)
     texts.push(dictionary.texts[place])
@@ -47,11 +48,13 @@ function rankOfEach(places: Int32Array, dictionary: Dictionary): Int32Array {
   const ranks = new Map<string, number>()
   for (const text of texts) if (!ranks.has(text)) ranks.set(text, ranks.size)
   dictionary.beginRound()
-  return places.map(place => {
-    if (place < 0) return ranks.size
-    if (dictionary.noteOf(place) < 0) dictionary.note(place, ranks.get(dictionary.texts[place])!)
-    return dictionary.noteOf(place)
-  })
+  const byRow = new Int32Array(places.length)
+  for (let row = 0; row < places.length; row++) {
+    const place = places[row]
+    if (place >= 0 && dictionary.noteOf(place) < 0) dictionary.note(place, ranks.get(dictionary.texts[place])!)
+    byRow[row] = place < 0 ? ranks.size : dictionary.noteOf(place)
+  }
+  return byRow
 }
 
 const BEYOND_BMP = /[\ud800-\udfff]/
@@ -65,9 +68,9 @@ function sortAsBytes(texts: string[]): void {
 /** The rows by rank, ties as they come; and where in this order each rank begins, and the end. Ranks are dense, or nearly so. */
 export function sortedByRank(ranks: Int32Array): { order: Int32Array; starts: Int32Array } {
   let ranksInUse = 0
-  for (const rank of ranks) if (rank >= ranksInUse) ranksInUse = rank + 1
+  for (let row = 0; row < ranks.length; row++) ranksInUse = Math.max(ranksInUse, ranks[row] + 1)
   const starts = new Int32Array(ranksInUse + 1)
-  for (const rank of ranks) starts[rank + 1]++
+  for (let row = 0; row < ranks.length; row++) starts[ranks[row] + 1]++
   for (let rank = 0; rank < ranksInUse; rank++) starts[rank + 1] += starts[rank]
   const next = starts.slice()
   const order = new Int32Array(ranks.length)
