@@ -130,7 +130,7 @@ function constantOf(column: FileColumn, { texts }: Dictionary): string | null {
   const { type, values } = column
   const [only] = values
   for (let row = 1; row < values.length; row++) if (!Object.is(values[row], only)) return null
-  if (Number.isNaN(only)) return `NULL::${SQL_TYPES[type]}`
+  if (Number.isNaN(only)) return typed('NULL::DOUBLE', type)
   return Number.isSafeInteger(only) && !Object.is(only, -0) ? typed(`${only}::DOUBLE`, type) : null
 }
 
@@ -143,8 +143,6 @@ function onlyPlace(places: Int32Array, texts: readonly string[]): number | null 
   }
   return only
 }
-
-const SQL_TYPES = { double: 'DOUBLE', bigint: 'BIGINT', integer: 'INTEGER', boolean: 'BOOLEAN', timestamp: 'TIMESTAMPTZ' } as const
 
 /** The k-th column of a source, typed. */
 function typedColumn({ type, values }: FileColumn, k: number): string {
@@ -162,7 +160,7 @@ function typed(number: string, type: NumberColumn['type']): string {
     case 'bigint':
     case 'integer':
     case 'boolean':
-      return `${number}::${SQL_TYPES[type]}`
+      return `${number}::${type.toUpperCase()}`
     case 'timestamp':
       return `make_timestamptz(${number}::BIGINT * 1000)`
     default:

@@ -24,7 +24,7 @@ export interface BoundaryCost {
   readonly devices: number
   /** Of a boundary, and so are the rest: medians. */
   readonly readings: number
-  /** CPU time of the processor's thread: making the flush, and handing it over. */
+  /** Of the processor's thread, by the wall: making the flush, and handing it over. */
   readonly processorMs: number
   readonly handOverMs: number
   /** CPU time until the flush is committed: of the archive's thread, of DuckDB's, of the rest (garbage collection beside). */
