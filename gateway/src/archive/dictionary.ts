@@ -3,6 +3,7 @@ export class Dictionary {
   readonly bytes: Buffer
   /** The text at `place` lies at [starts[place], starts[place + 1]). */
   readonly starts: Int32Array
+  readonly longestBytes: number
   private readonly notes: Int32Array
   /** The round in which each note was made: others do not count. */
   private readonly rounds: Int32Array
@@ -11,7 +12,13 @@ export class Dictionary {
   constructor(readonly texts: readonly string[]) {
     const { length } = texts
     this.starts = new Int32Array(length + 1)
-    for (let place = 0; place < length; place++) this.starts[place + 1] = this.starts[place] + Buffer.byteLength(texts[place])
+    let longestBytes = 0
+    for (let place = 0; place < length; place++) {
+      const bytes = Buffer.byteLength(texts[place])
+      longestBytes = Math.max(longestBytes, bytes)
+      this.starts[place + 1] = this.starts[place] + bytes
+    }
+    this.longestBytes = longestBytes
     this.bytes = Buffer.allocUnsafe(this.starts[length])
     for (let place = 0; place < length; place++) this.bytes.write(texts[place], this.starts[place])
     this.notes = new Int32Array(length)

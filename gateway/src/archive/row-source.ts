@@ -11,9 +11,14 @@ export function sourceColumn(k: number): string {
 /** The cells of one column on their way into a chunk: those of rows given by number. */
 interface Cells {
   readonly type: DuckDBType
-  /** Bytes that the row's cell adds to a chunk. */
-  bytesOf(row: number): number
   fill(rows: Int32Array, chunk: DuckDBDataChunk, k: number): void
+}
+
+interface SizedCells extends Cells {
+  /** Whether so many rows as a chunk may have can be too large for one. */
+  readonly isWide: boolean
+  /** Bytes that the row's cell adds to a chunk, at most. */
+  bytesOf(row: number): number
 }
 
 /** Columns of a file, its rows in a given order: they get to DuckDB sorted and leave at once. */
@@ -21,7 +26,7 @@ export class RowSource implements ChunkSource {
   readonly columns: readonly { readonly name: string; readonly type: DuckDBType }[]
   private readonly cells: readonly Cells[]
   /** Those whose cells may be large. */
-  private readonly wide: readonly Cells[]
+  private readonly wide: readonly SizedCells[]
   private next = 0
 
   constructor(
@@ -33,7 +38,7 @@ export class RowSource implements ChunkSource {
       if (column.type === 'bytes') return new BytesCells(column)
       return column.type === 'string' ? new TextCells(column, dictionary) : new DoubleCells(column)
     })
-    this.wide = this.cells.filter(cells => cells instanceof BytesCells)
+    this.wide = this.cells.filter(cells => (cells instanceof BytesCells || cells instanceof TextCells) && cells.isWide) as SizedCells[]
     this.columns = this.cells.map(({ type }, k) => ({ name: sourceColumn(k), type }))
   }
 
@@ -67,10 +72,6 @@ class DoubleCells extends NumberCells implements Cells {
     super()
   }
 
-  bytesOf(): number {
-    return 8
-  }
-
   fill(rows: Int32Array, chunk: DuckDBDataChunk, k: number): void {
     const { values } = this
     const from = this.column.values
@@ -79,8 +80,9 @@ class DoubleCells extends NumberCells implements Cells {
   }
 }
 
-class BytesCells extends SliceCells implements Cells {
+class BytesCells extends SliceCells implements SizedCells {
   readonly type = BLOB
+  readonly isWide = true
 
   constructor(private readonly column: BytesColumn) {
     super()
@@ -101,18 +103,22 @@ class BytesCells extends SliceCells implements Cells {
 }
 
 /** A text is once in a chunk, however many of its rows have it. */
-class TextCells extends SliceCells implements Cells {
+class TextCells extends SliceCells implements SizedCells {
   readonly type = VARCHAR
+  readonly isWide: boolean
 
   constructor(
     private readonly column: StringColumn,
     private readonly dictionary: Dictionary
   ) {
     super()
+    this.isWide = dictionary.longestBytes > CHUNK_BYTES / CHUNK_ROWS
   }
 
-  bytesOf(): number {
-    return 0
+  bytesOf(row: number): number {
+    const { starts } = this.dictionary
+    const place = this.column.values[row]
+    return place < 0 ? 0 : starts[place + 1] - starts[place]
   }
 
   fill(rows: Int32Array, chunk: DuckDBDataChunk, k: number): void {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DuckDBBlobValue } from '@duckdb/node-api'
+import { DuckDBBlobValue, DuckDBDataChunk, VARCHAR } from '@duckdb/node-api'
 import { describe, expect, test } from 'vitest'
-import { CHUNK_ROWS } from '../../../gateway/src/archive/chunk-source.js'
+import { CHUNK_BYTES, CHUNK_ROWS } from '../../../gateway/src/archive/chunk-source.js'
 import { Dictionary } from '../../../gateway/src/archive/dictionary.js'
 import { ParquetWriter } from '../../../gateway/src/archive/parquet.js'
 import { RowSource } from '../../../gateway/src/archive/row-source.js'
@@ -119,6 +119,23 @@ test('to DuckDB equal texts are equal, whatever lay in their places before', asy
   await writer.copyWide(source, 'SELECT __0 AS s, count(*) AS rows FROM source() GROUP BY ALL', path)
   writer.close()
   expect(await rowsIn(path, 'count(*), sum(rows)::INTEGER')).toEqual([[BigInt(CHUNK_ROWS + 3), 2 * CHUNK_ROWS]])
+})
+
+test('long texts are handed to DuckDB a few megabytes at a time', () => {
+  const strings = range(0, 199).map(i => `${i}`.repeat(50_000))
+  const values = Int32Array.from(strings.keys())
+  const source = new RowSource([{ name: 's', type: 'string', values }], new Dictionary(strings), values)
+  const chunk = DuckDBDataChunk.create([VARCHAR])
+  const bytes: number[] = []
+  for (let next = 0; ; ) {
+    source.fill(chunk)
+    if (chunk.rowCount === 0) break
+    bytes.push(strings.slice(next, next + chunk.rowCount).reduce((sum, text) => sum + text.length, 0))
+    next += chunk.rowCount
+    chunk.reset()
+  }
+  expect(bytes.reduce((sum, each) => sum + each)).toBe(strings.join('').length)
+  expect(Math.max(...bytes)).toBeLessThan(CHUNK_BYTES + 150_000)
 })
 
 test('a column of one value is that value in every row, whatever its type', async () => {
