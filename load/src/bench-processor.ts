@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { finishSnapshot, SnapshotWriter } from '@tidemark/gateway/dist/archive/snapshot-file.js'
 import { Command, InvalidArgumentError } from 'commander'
+import { type BoundaryCost, measureBoundary } from './processor-bench/boundary.js'
 import { fleet } from './processor-bench/fleet-log.js'
 import { measureRecoveries, type Recovery } from './processor-bench/recovery.js'
 import { measureSnapshot, type SnapshotCost } from './processor-bench/snapshot.js'
@@ -33,10 +34,11 @@ interface Measured {
   readonly states: StateSize[]
   readonly snapshots: SnapshotCost[]
   readonly recoveries: Recovery[]
+  readonly boundaries: BoundaryCost[]
   readonly rssMegabytesMax: number
 }
 
-const PARTS = ['speed', 'state', 'recovery']
+const PARTS = ['speed', 'state', 'recovery', 'boundary']
 
 export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {
   const program = new Command('bench-processor')
@@ -44,7 +46,7 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
     .option('--only <parts>', `some of ${PARTS.join(',')}`, someOf(PARTS), PARTS)
     .option('--devices <counts>', 'fleets whose state is measured; the last one recovers', counts, [1000, 10_000, 100_000])
     .option('--rounds <n>', 'rounds of which the median is taken', whole, 5)
-    .option('--minutes <n>', 'minutes of log that recovery replays', whole, 5)
+    .option('--minutes <n>', 'minutes of log that recovery replays, and boundaries that are measured', whole, 5)
     .option('--dir <folder>', 'where logs are written and deleted again', tmpdir())
     .option('--json', 'print one JSON object instead of tables')
     .addHelpText('after', '\nExample:\n  node load/dist/bench-processor.js --only speed --json | jq .speeds')
@@ -60,7 +62,13 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
 }
 
 async function measureAll({ only, devices, rounds, minutes }: Options, folder: string, print: (line: string) => void): Promise<Measured> {
-  const measured = { speeds: [] as Speed[], states: [] as StateSize[], snapshots: [] as SnapshotCost[], recoveries: [] as Recovery[] }
+  const measured = {
+    speeds: [] as Speed[],
+    states: [] as StateSize[],
+    snapshots: [] as SnapshotCost[],
+    recoveries: [] as Recovery[],
+    boundaries: [] as BoundaryCost[]
+  }
   print(`Node ${process.version}, one core; medians of ${rounds} rounds\n`)
   if (only.includes('speed')) {
     for (const [batchReadings, batchesPerDevice, target] of [
@@ -114,6 +122,16 @@ async function measureAll({ only, devices, rounds, minutes }: Options, folder: s
         )
       }
     }
+  }
+  if (only.includes('boundary')) {
+    const cost = await measureBoundary(mkdtempSync(join(folder, 'archive-')), fleet(devices[devices.length - 1]), minutes)
+    measured.boundaries.push(cost)
+    print(
+      `${thousands(cost.devices)} devices`.padEnd(16) +
+        `boundary of ${thousands(cost.readings)} readings: ${cost.cpuSecondsPerMillion.toFixed(2)} CPU s per million, committed in ${(cost.wallMs / 1000).toFixed(1)} s; ` +
+        `CPU ms: processor ${cost.processorMs.toFixed(0)}, handing over ${cost.handOverMs.toFixed(0)}, archive ${cost.archiveMs.toFixed(0)}, ` +
+        `DuckDB ${cost.duckDbMs.toFixed(0)}, rest ${cost.restMs.toFixed(0)}; RSS ${cost.rssMegabytesMax.toFixed(0)} MB`
+    )
   }
   const rssMegabytesMax = process.resourceUsage().maxRSS / 1000
   print(`\nlargest RSS ${rssMegabytesMax.toFixed(0)} MB`)

@@ -18,6 +18,7 @@ import type { LogEntry } from '../../gateway/src/log/schema.js'
 import { encodeControl, type Settings } from '../../gateway/src/processor/control.js'
 import type { EventIdStore } from '../../gateway/src/processor/event-ids.js'
 import type { EpochLedger, Flush } from '../../gateway/src/processor/flush.js'
+import { ledgersOf } from '../../gateway/src/processor/ledger.js'
 import { Processor } from '../../gateway/src/processor/processor.js'
 import type { DeviceRow, DeviceSettings } from '../../gateway/src/processor/registry.js'
 import type { StateEncoder } from '../../gateway/src/processor/snapshot.js'
@@ -128,7 +129,7 @@ export class Timeline {
     if (flush !== null) {
       this.flushes.push(flush)
       if (flush.snapshotIsDue) this.beginSnapshot()
-      for (const ledger of flush.epochs) this.ledgers.set(`${ledger.deviceId}/${ledger.epoch}`, ledger)
+      for (const ledger of ledgersOf(flush)) this.ledgers.set(`${ledger.deviceId}/${ledger.epoch}`, ledger)
     }
     return flush
   }

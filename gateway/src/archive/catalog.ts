@@ -1,5 +1,6 @@
 import type { EpochLedger, Flush, HourLedger, Layer, RepairMark } from '../processor/flush.js'
 import { type Database, Sqlite } from '../sqlite.js'
+import { DeviceOrder } from './device-order.js'
 import { FleetCatalog } from './fleet-catalog.js'
 import { REPAIR_SCHEMA, readMarks, recordRepairs } from './repair-marks.js'
 import { ReprocessTables } from './reprocess-tables.js'
@@ -136,17 +137,16 @@ export class Catalog {
   commit(flush: Flush, files: readonly CatalogFile[], beforeCommit: () => void = () => {}): void {
     const { database } = this
     const insertFile = database.prepare(INSERT_FILE)
-    const upsertEpoch = database.prepare(`INSERT OR REPLACE INTO epochs VALUES
-      (@deviceId, @epoch, @highestSampledSeq, @archived, @waiting, @quarantined, @shed, @buffered, @missing, @duplicates, @late)`)
     const addHour = database.prepare(`INSERT INTO hours VALUES (@profile, @hourMs, @archived, @late)
       ON CONFLICT DO UPDATE SET archived = archived + excluded.archived, late = late + excluded.late`)
     const insertFlush = database.prepare('INSERT INTO flushes (shard, last_entry, first_entry) VALUES (?, ?, ?)')
     const record = () => {
       for (const file of files) insertFile.run(file)
-      for (const epoch of flush.epochs) upsertEpoch.run(epoch)
+      const order = new DeviceOrder(flush.deviceIds)
+      this.recordEpochs(flush, order)
       for (const hour of flush.hours) addHour.run(hour)
       recordRepairs(database, flush)
-      this.fleet.record(flush.fleet)
+      this.fleet.record(flush, order)
       insertFlush.run(flush.shard, flush.lastEntry, flush.firstEntry)
       beforeCommit()
     }
@@ -230,5 +230,24 @@ export class Catalog {
 
   close(): void {
     this.database.close()
+  }
+
+  private recordEpochs({ deviceIds, epochs }: Flush, order: DeviceOrder): void {
+    const upsert = this.database.prepare('INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+    const { device, epoch, highestSampledSeq, archived, waiting, quarantined, shed, buffered, missing, duplicates, late } = epochs
+    for (const row of order.rowsOf(device))
+      upsert.run(
+        deviceIds[device[row]],
+        epoch[row],
+        highestSampledSeq[row],
+        archived[row],
+        waiting[row],
+        quarantined[row],
+        shed[row],
+        buffered[row],
+        missing[row],
+        duplicates[row],
+        late[row]
+      )
   }
 }

@@ -1,9 +1,9 @@
-import { DOUBLE, type DuckDBDataChunk, type DuckDBType, INTEGER, VARCHAR } from '@duckdb/node-api'
-import type { FileColumn, FileRows } from '../processor/flush.js'
+import type { DuckDBDataChunk, DuckDBType } from '@duckdb/node-api'
+import duckdb from '@duckdb/node-bindings'
 
 /**
- * Rows as DuckDB pulls them: chunk by chunk, each column copied as a typed array into the vector, never row by row where they
- * have an array form.
+ * Rows as DuckDB pulls them, chunk by chunk. A column's cells lie in an array that is copied into the chunk's vector at once: no object
+ * and no call for a cell.
  */
 export interface ChunkSource {
   readonly columns: readonly { readonly name: string; readonly type: DuckDBType }[]
@@ -16,124 +16,103 @@ export interface ChunkSource {
 /** DuckDB's vector size. */
 export const CHUNK_ROWS = 2048
 
-/** Columns that say which of the files (from 0) a row belongs to, and which of all rows it is: the last tiebreak of a sort. */
-export const FILE_COLUMN = '__file'
-export const ROW_COLUMN = '__row'
+/** Texts and payloads handed to DuckDB at once, in bytes; more by at most one row. */
+export const CHUNK_BYTES = 4 * 1024 * 1024
 
-/** What the k-th column of a `FileSource` is called. No name of a metric begins with `_`. */
-export function sourceColumn(k: number): string {
-  return `__${k}`
+/** The cells of a column of doubles. */
+export class NumberCells {
+  readonly values = new Float64Array(CHUNK_ROWS)
+
+  /** Fills the k-th vector of the chunk, whose row count is set, with the first `rows`. */
+  flush(chunk: DuckDBDataChunk, k: number, rows: number): void {
+    const { values } = this
+    duckdb.copy_data_to_vector(vectorOf(chunk, k), 0, values.buffer, 0, rows * values.BYTES_PER_ELEMENT)
+  }
 }
 
-/** The rows of one or more files with the same columns, none of them bytes (see wide-source.ts), one file behind the other. */
-export class FileSource implements ChunkSource {
-  readonly columns: readonly { readonly name: string; readonly type: DuckDBType }[]
-  private file = 0
-  private row = 0
-  private rowsBefore = 0
+/** A cell as a vector of texts or bytes holds it (`duckdb_string_t` of duckdb.h): its length, then its bytes if they fit, else four of them and where they lie. */
+const CELL_BYTES = 16
+const INLINED_BYTES_MAX = 12
 
-  constructor(private readonly files: readonly FileRows[]) {
-    const typed = files[0].columns.map((column, k) => ({ name: sourceColumn(k), type: typeInChunk(column) }))
-    this.columns = [...typed, { name: FILE_COLUMN, type: INTEGER }, { name: ROW_COLUMN, type: DOUBLE }]
+/** The cells of a column of texts (UTF-8) or bytes: slices of one heap, which DuckDB gets in one piece. */
+export class SliceCells {
+  /** Bytes in the heap. */
+  heapBytes = 0
+  private heap = Buffer.alloc(4096)
+  /** Where in the heap each cell begins, and its bytes; -1: null. */
+  private readonly starts = new Int32Array(CHUNK_ROWS)
+  private readonly lengths = new Int32Array(CHUNK_ROWS)
+  private readonly words = new Uint32Array((CHUNK_ROWS * CELL_BYTES) / 4)
+  private readonly bytes = new Uint8Array(this.words.buffer)
+  private readonly validity = new Uint8Array(CHUNK_ROWS / 8)
+
+  /** Puts bytes into the heap and returns where. */
+  keep(from: Uint8Array, start: number, end: number): number {
+    const at = this.heapBytes
+    this.heapBytes += end - start
+    if (this.heapBytes > this.heap.length) this.grow(at)
+    const { heap } = this
+    if (end - start > 64) heap.set(from.subarray(start, end), at)
+    else for (let i = start, to = at; i < end; i++, to++) heap[to] = from[i]
+    return at
   }
 
-  rewind(): void {
-    this.file = 0
-    this.row = 0
-    this.rowsBefore = 0
+  /** The row's cell is `length` bytes of the heap from `start` on; -1: null. */
+  put(row: number, start: number, length: number): void {
+    this.starts[row] = start
+    this.lengths[row] = length
   }
 
-  fill(chunk: DuckDBDataChunk): void {
-    const pieces: Piece[] = []
-    let filled = 0
-    while (filled < CHUNK_ROWS && this.file < this.files.length) {
-      const file = this.files[this.file]
-      const rows = Math.min(CHUNK_ROWS - filled, file.rows - this.row)
-      pieces.push({ file: this.file, from: this.row, rows, at: filled })
-      filled += rows
-      this.row += rows
-      if (this.row === file.rows) {
-        this.file++
-        this.row = 0
+  /** Fills the k-th vector of the chunk, whose row count is set, with the first `rows`; the heap is empty then. */
+  flush(chunk: DuckDBDataChunk, k: number, rows: number): void {
+    const { words, bytes, heap, starts, lengths } = this
+    const vector = vectorOf(chunk, k)
+    const { low, high } = this.place(vector)
+    let nulls = 0
+    for (let row = 0, word = 0; row < rows; row++, word += 4) {
+      const length = lengths[row]
+      const start = starts[row]
+      words[word] = Math.max(length, 0)
+      if (length > INLINED_BYTES_MAX) {
+        const address = low + start
+        words[word + 1] = heap[start] | (heap[start + 1] << 8) | (heap[start + 2] << 16) | (heap[start + 3] << 24)
+        words[word + 2] = address
+        words[word + 3] = high + (address > 0xffff_ffff ? 1 : 0)
+        continue
       }
+      words[word + 1] = words[word + 2] = words[word + 3] = 0
+      if (length < 0) nulls++
+      for (let i = 0, at = word * 4 + 4; i < length; i++) bytes[at + i] = heap[start + i]
     }
-    chunk.rowCount = filled
-    if (filled === 0) return
-    for (let k = 0; k < this.columns.length - 2; k++) this.fillColumn(chunk, k, pieces)
-    this.fillPlaces(chunk, pieces, filled)
-    this.rowsBefore += filled
+    duckdb.copy_data_to_vector(vector, 0, words.buffer, 0, rows * CELL_BYTES)
+    if (nulls > 0) this.flushNulls(vector, rows)
+    this.heapBytes = 0
   }
 
-  private fillColumn(chunk: DuckDBDataChunk, k: number, pieces: readonly Piece[]): void {
-    const vector = chunk.getColumnVector(k)
-    for (const { file, from, rows, at } of pieces) {
-      const column = this.files[file].columns[k]
-      if (column.type === 'bytes') throw new Error('a FileSource holds no bytes')
-      numbersOf(vector).set(column.values.subarray(from, from + rows), at)
-    }
-    vector.flush()
+  /** Gives the vector the heap, as if it were its first cell; the address of its own copy, which lives as long as the vector does. */
+  private place(vector: duckdb.Vector): { low: number; high: number } {
+    if (this.heapBytes <= INLINED_BYTES_MAX) return { low: 0, high: 0 }
+    duckdb.vector_assign_string_element_len(vector, 0, this.heap.subarray(0, this.heapBytes))
+    const { buffer, byteOffset } = duckdb.vector_get_data(vector, CELL_BYTES)
+    const [, , low, high] = new Uint32Array(buffer, byteOffset, CELL_BYTES / 4)
+    return { low, high }
   }
 
-  private fillPlaces(chunk: DuckDBDataChunk, pieces: readonly Piece[], filled: number): void {
-    const fileVector = chunk.getColumnVector(this.columns.length - 2)
-    const files = numbersOf(fileVector)
-    for (const { file, rows, at } of pieces) files.fill(file, at, at + rows)
-    fileVector.flush()
-    const rowVector = chunk.getColumnVector(this.columns.length - 1)
-    const numbers = numbersOf(rowVector)
-    for (let i = 0; i < filled; i++) numbers[i] = this.rowsBefore + i
-    rowVector.flush()
-  }
-}
-
-interface Piece {
-  readonly file: number
-  readonly from: number
-  readonly rows: number
-  /** The piece's first row in the chunk. */
-  readonly at: number
-}
-
-/** A flush's dictionary, with each string's index. */
-export class StringSource implements ChunkSource {
-  readonly columns = [
-    { name: 'id', type: INTEGER },
-    { name: 'text', type: VARCHAR }
-  ]
-  private next = 0
-
-  constructor(private readonly strings: readonly string[]) {}
-
-  rewind(): void {
-    this.next = 0
+  private flushNulls(vector: duckdb.Vector, rows: number): void {
+    const { validity, lengths } = this
+    validity.fill(0xff)
+    for (let row = 0; row < rows; row++) if (lengths[row] < 0) validity[row >> 3] &= ~(1 << (row & 7))
+    duckdb.vector_ensure_validity_writable(vector)
+    duckdb.copy_data_to_vector_validity(vector, 0, validity.buffer, 0, Math.ceil(rows / 64) * 8)
   }
 
-  fill(chunk: DuckDBDataChunk): void {
-    const rows = Math.min(CHUNK_ROWS, this.strings.length - this.next)
-    chunk.rowCount = rows
-    if (rows === 0) return
-    const ids = chunk.getColumnVector(0)
-    const texts = chunk.getColumnVector(1)
-    const numbers = numbersOf(ids)
-    for (let i = 0; i < rows; i++) {
-      numbers[i] = this.next + i
-      texts.setItem(i, this.strings[this.next + i])
-    }
-    ids.flush()
-    texts.flush()
-    this.next += rows
+  private grow(used: number): void {
+    const grown = Buffer.allocUnsafe(2 ** Math.ceil(Math.log2(this.heapBytes)))
+    grown.set(this.heap.subarray(0, used))
+    this.heap = grown
   }
 }
 
-type Vector = ReturnType<DuckDBDataChunk['getColumnVector']>
-
-/** The array behind a vector of doubles or integers. */
-export function numbersOf(vector: Vector): Float64Array | Int32Array {
-  const items: unknown = 'items' in vector ? vector.items : null
-  if (items instanceof Float64Array || items instanceof Int32Array) return items
-  throw new Error(`a vector of ${vector.type} has no array of numbers`)
-}
-
-function typeInChunk(column: FileColumn): DuckDBType {
-  return column.type === 'string' ? INTEGER : DOUBLE
+function vectorOf(chunk: DuckDBDataChunk, k: number): duckdb.Vector {
+  return duckdb.data_chunk_get_vector(chunk.chunk, k)
 }

@@ -4,10 +4,12 @@
  */
 
 import type { ConfigWanted } from '../processor/config-wanted.js'
-import type { DeviceProgress, EpochUnseen, FleetFlush, WaitingHour } from '../processor/fleet.js'
+import type { DeviceProgress, EpochUnseen, WaitingHour } from '../processor/fleet.js'
+import type { Flush } from '../processor/flush.js'
 import { COUNTS, type CountName, type HourCountColumns } from '../processor/hour-counts.js'
 import { type DeviceRow, type DeviceStatus, restoredStatus } from '../processor/registry.js'
 import type { Database } from '../sqlite.js'
+import type { DeviceOrder } from './device-order.js'
 import type { Unseen } from './hour-state.js'
 import { HOUR_MS } from './paths.js'
 
@@ -101,9 +103,11 @@ export class FleetCatalog {
   }
 
   /** Part of the transaction that commits a flush. */
-  record({ devices, progress, hours, unseen, waiting }: FleetFlush): void {
-    this.recordDevices(devices, progress)
-    this.addCounts(hours)
+  record({ fleet, deviceIds }: Pick<Flush, 'fleet' | 'deviceIds'>, order: DeviceOrder): void {
+    const { devices, progress, hours, unseen, waiting } = fleet
+    this.recordDevices(devices)
+    this.recordProgress(progress, deviceIds, order)
+    this.addCounts(hours, deviceIds, order)
     this.recordUnseen(unseen)
     this.database.prepare('DELETE FROM waiting_hours').run()
     const wait = this.database.prepare('INSERT INTO waiting_hours VALUES (@profile, @hourMs, @rows)')
@@ -186,7 +190,7 @@ export class FleetCatalog {
     return this.database.prepare(sql).run(endMs - HOUR_MS).changes
   }
 
-  private recordDevices(devices: readonly DeviceRow[], progress: DeviceProgress): void {
+  private recordDevices(devices: readonly DeviceRow[]): void {
     const upsert = this.database.prepare(`INSERT OR REPLACE INTO devices VALUES
       (@deviceId, @registeredMs, @profile, @site, @retired, @status, @seenMs, @watermarkMs, @idle, @ended, @config)`)
     for (const device of devices) {
@@ -195,17 +199,38 @@ export class FleetCatalog {
       const config = device.config === null ? null : JSON.stringify(device.config)
       upsert.run({ ...device, status, config, ...flags })
     }
-    const move = this.database.prepare('UPDATE devices SET watermark_ms = ?, seen_ms = ?, idle = ?, ended = ? WHERE device_id = ?')
-    for (const [i, deviceId] of progress.deviceIds.entries())
-      move.run(orNull(progress.watermarksMs[i]), orNull(progress.seenMs[i]), progress.idle[i], progress.ended[i], deviceId)
   }
 
-  private addCounts({ deviceIds, profiles, device, profile, hoursMs, counts }: HourCountColumns): void {
+  private recordProgress(
+    { device, watermarksMs, seenMs, idle, ended }: DeviceProgress,
+    deviceIds: readonly string[],
+    order: DeviceOrder
+  ): void {
+    const move = this.database.prepare('UPDATE devices SET watermark_ms = ?, seen_ms = ?, idle = ?, ended = ? WHERE device_id = ?')
+    for (const row of order.rowsOf(device))
+      move.run(orNull(watermarksMs[row]), orNull(seenMs[row]), idle[row], ended[row], deviceIds[device[row]])
+  }
+
+  private addCounts(
+    { profiles, device, profile, hoursMs, counts }: HourCountColumns,
+    deviceIds: readonly string[],
+    order: DeviceOrder
+  ): void {
     const add =
       this.database.prepare(`INSERT INTO hour_counts (hour_ms, profile, device_id, ${COUNTS.join(', ')}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET ${COUNTS.map(name => `${name} = ${name} + excluded.${name}`).join(', ')}`)
-    for (let place = 0; place < hoursMs.length; place++)
-      add.run(hoursMs[place], profiles[profile[place]], deviceIds[device[place]], ...COUNTS.map(name => counts[name][place]))
+    const { received, quarantined, late, duplicates, shed } = counts
+    for (const row of order.rowsOf(device))
+      add.run(
+        hoursMs[row],
+        profiles[profile[row]],
+        deviceIds[device[row]],
+        received[row],
+        quarantined[row],
+        late[row],
+        duplicates[row],
+        shed[row]
+      )
   }
 
   private recordUnseen(reports: readonly EpochUnseen[]): void {

@@ -9,6 +9,7 @@
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Flush } from '../processor/flush.js'
+import type { HourCountColumns } from '../processor/hour-counts.js'
 import type { Catalog } from './catalog.js'
 import type { Marker, ProfileHour } from './fleet-catalog.js'
 import { fsyncFile, fsyncFolder, makeFolder } from './fsync.js'
@@ -37,14 +38,24 @@ export interface MarkerState {
 
 /** Records the markers of the state that the transaction under way commits, when all else of the flush is recorded; and tells what changes. */
 export function recordMarkers(catalog: Catalog, { files, fleet, lastEntry: entry }: Flush): MarkerChanges {
-  const { knownAtMs, hours: counted, waiting } = fleet
+  const { knownAtMs, hours, waiting } = fleet
   const touched = [
     ...files.flatMap(({ layer, profile, hourMs, rows }) =>
       layer === 'processed' && profile !== null && rows > 0 ? [{ profile, hourMs }] : []
     ),
-    ...Array.from(counted.hoursMs, (hourMs, place) => ({ profile: counted.profiles[counted.profile[place]], hourMs }))
+    ...hoursCounted(hours)
   ]
   return renewMarkers(catalog, { entry, knownAtMs, touched, waiting })
+}
+
+/** Each once, or a few times: a fleet has many counts of an hour, one behind the other. */
+function hoursCounted({ profiles, profile, hoursMs }: HourCountColumns): ProfileHour[] {
+  const counted: ProfileHour[] = []
+  for (let place = 0; place < hoursMs.length; place++) {
+    if (place > 0 && hoursMs[place] === hoursMs[place - 1] && profile[place] === profile[place - 1]) continue
+    counted.push({ profile: profiles[profile[place]], hourMs: hoursMs[place] })
+  }
+  return counted
 }
 
 /** The same, whatever the transaction changes. */

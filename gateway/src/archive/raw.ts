@@ -1,11 +1,10 @@
-import { BLOB, DOUBLE, DuckDBBlobValue, type DuckDBDataChunk, VARCHAR } from '@duckdb/node-api'
-import { type Frame, type FrameKind, readFrames } from '../log/frames.js'
+import { BLOB, DOUBLE, type DuckDBDataChunk, VARCHAR } from '@duckdb/node-api'
+import { FrameCursor, type FrameKind } from '../log/frames.js'
 import { type LogEntry, READ_ENTRIES } from '../log/schema.js'
 import { type Database, Sqlite } from '../sqlite.js'
 import { FlushRefusedError } from './archive-error.js'
-import { CHUNK_ROWS, type ChunkSource, numbersOf } from './chunk-source.js'
+import { CHUNK_BYTES, CHUNK_ROWS, type ChunkSource, NumberCells, SliceCells } from './chunk-source.js'
 import { HOUR_MS } from './paths.js'
-import { CHUNK_BYTES } from './wide-source.js'
 
 /**
  * The raw layer: every frame as the log holds it, by hour of ingest time. Frames go from SQLite to Parquet a chunk at a time:
@@ -61,11 +60,6 @@ export class RawLog {
   }
 }
 
-interface RawFrame extends Frame {
-  readonly entry: LogEntry
-  readonly index: number
-}
-
 /** The frames of an hour's entries, in the log's order. */
 export class RawSource implements ChunkSource {
   readonly columns = [
@@ -78,55 +72,69 @@ export class RawSource implements ChunkSource {
   ]
   /** Frames given out so far. */
   rows = 0
-  private frames: Generator<RawFrame>
+  private readonly numbers = Array.from({ length: 4 }, () => new NumberCells())
+  private readonly devices = new SliceCells()
+  private readonly payloads = new SliceCells()
+  private entries: Generator<LogEntry>
+  private entry: LogEntry | null = null
+  private cursor = new FrameCursor(new Uint8Array(0))
+  private index = 0
 
   constructor(
     private readonly hour: RawHour,
     private readonly readAfter: (entry: number) => LogEntry[]
   ) {
-    this.frames = this.read()
+    this.entries = this.read()
   }
 
   rewind(): void {
-    this.frames = this.read()
+    this.entries = this.read()
+    this.entry = null
     this.rows = 0
   }
 
   fill(chunk: DuckDBDataChunk): void {
-    const frames: RawFrame[] = []
-    let bytes = 0
-    while (frames.length < CHUNK_ROWS && bytes < CHUNK_BYTES) {
-      const next = this.frames.next()
-      if (next.done) break
-      frames.push(next.value)
-      bytes += next.value.payload.length
-    }
-    chunk.rowCount = frames.length
-    this.rows += frames.length
-    if (frames.length === 0) return
-    const numbers = [0, 1, 2, 3].map(k => numbersOf(chunk.getColumnVector(k)))
-    const devices = chunk.getColumnVector(4)
-    const payloads = chunk.getColumnVector(5)
-    frames.forEach((frame, i) => {
-      numbers[0][i] = frame.entry.ingestMs
-      numbers[1][i] = frame.entry.entry
-      numbers[2][i] = frame.index
-      numbers[3][i] = KIND_CODES.get(frame.kind)!
-      devices.setItem(i, frame.deviceId === '' ? null : frame.deviceId)
-      payloads.setItem(i, new DuckDBBlobValue(frame.payload))
-    })
-    for (let k = 0; k < this.columns.length; k++) chunk.getColumnVector(k).flush()
+    const { devices, payloads } = this
+    let rows = 0
+    while (rows < CHUNK_ROWS && payloads.heapBytes < CHUNK_BYTES && this.nextFrame()) this.put(rows++)
+    chunk.rowCount = rows
+    this.rows += rows
+    if (rows === 0) return
+    for (const [k, cells] of [...this.numbers, devices, payloads].entries()) cells.flush(chunk, k, rows)
   }
 
-  private *read(): Generator<RawFrame> {
+  private put(row: number): void {
+    const { numbers, devices, payloads, entry, cursor } = this
+    const { bytes, idStart, idEnd, payloadStart, payloadEnd } = cursor
+    numbers[0].values[row] = entry!.ingestMs
+    numbers[1].values[row] = entry!.entry
+    numbers[2].values[row] = this.index++
+    numbers[3].values[row] = KIND_CODES.get(cursor.kind)!
+    if (idEnd === idStart) devices.put(row, 0, -1)
+    else devices.put(row, devices.keep(bytes, idStart, idEnd), idEnd - idStart)
+    payloads.put(row, payloads.keep(bytes, payloadStart, payloadEnd), payloadEnd - payloadStart)
+  }
+
+  /** Brings the cursor to the next frame; false behind the last. */
+  private nextFrame(): boolean {
+    while (this.entry === null || !this.cursor.next()) {
+      const next = this.entries.next()
+      if (next.done) return false
+      this.entry = next.value
+      this.cursor = new FrameCursor(next.value.frames)
+      this.index = 0
+    }
+    return true
+  }
+
+  private *read(): Generator<LogEntry> {
     let after = this.hour.firstEntry - 1
     while (after < this.hour.lastEntry) {
       const entries = this.readAfter(after)
       if (entries.length === 0) throw new Error(`the log lacks entry ${after + 1}`)
       for (const entry of entries) {
         if (entry.entry > this.hour.lastEntry) return
-        let index = 0
-        for (const frame of readFrames(entry.frames)) yield { ...frame, entry, index: index++ }
+        yield entry
         after = entry.entry
       }
     }

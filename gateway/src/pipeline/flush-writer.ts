@@ -114,13 +114,9 @@ export class FlushWriter {
 }
 
 /** What need not be copied from worker to worker. */
-function buffersOf(flush: Flush): ArrayBuffer[] {
-  const buffers: ArrayBuffer[] = []
-  for (const file of flush.files) {
-    for (const { values } of file.columns) {
-      if ((values instanceof Float64Array || values instanceof Int32Array) && values.buffer instanceof ArrayBuffer)
-        buffers.push(values.buffer)
-    }
-  }
-  return buffers
+export function buffersOf({ files, epochs, fleet: { progress, hours } }: Flush): ArrayBuffer[] {
+  const columns = [...files.flatMap(file => file.columns.map(({ values }) => values)), ...Object.values(epochs)]
+  columns.push(...Object.values(progress), hours.device, hours.profile, hours.hoursMs, ...Object.values(hours.counts))
+  const buffers = columns.map(values => (ArrayBuffer.isView(values) ? values.buffer : null))
+  return buffers.filter(buffer => buffer instanceof ArrayBuffer)
 }

@@ -36,7 +36,7 @@ function isServed({ layer }: FileRows): boolean {
 }
 
 function shared(column: FileColumn): FileColumn {
-  if (column.type === 'bytes') return column
+  if (column.type === 'bytes' || column.values.buffer instanceof SharedArrayBuffer) return column
   if (column.type === 'string') {
     const values = new Int32Array(new SharedArrayBuffer(column.values.byteLength))
     values.set(column.values)

@@ -4,13 +4,15 @@
  */
 import type { Changes } from './changes.js'
 import type { Device } from './device.js'
+import { DeviceDictionary } from './device-dictionary.js'
 import { type HourCountColumns, HourCounts } from './hour-counts.js'
 import { type DeviceRow, rowOf } from './registry.js'
 import type { UnseenReport } from './spans.js'
 
 /** How far devices have come, one a place. */
 export interface DeviceProgress {
-  readonly deviceIds: readonly string[]
+  /** Places in `Flush.deviceIds`. */
+  readonly device: Int32Array
   /** Unix ms; NaN without a watermark. */
   readonly watermarksMs: Float64Array
   /** Ingest time of the last message, Unix ms; NaN without one. */
@@ -50,7 +52,8 @@ export interface FleetFlush {
 }
 
 export class Fleet {
-  readonly hours = new HourCounts()
+  readonly devices = new DeviceDictionary()
+  readonly hours = new HourCounts(this.devices)
   private readonly registrations = new Set<Device>()
   private readonly moved: Device[] = []
   private round = 0
@@ -80,7 +83,23 @@ export class Fleet {
     this.registrations.clear()
     this.moved.length = 0
     this.round++
-    return { knownAtMs, devices, progress: progressOf(moved), hours: this.hours.take(), unseen: unseenOf(changed), waiting }
+    return { knownAtMs, devices, progress: this.progressOf(moved), hours: this.hours.take(), unseen: unseenOf(changed), waiting }
+  }
+
+  private progressOf(moved: readonly Device[]): DeviceProgress {
+    const { length } = moved
+    const place = new Int32Array(length)
+    const [watermarksMs, seenMs] = [new Float64Array(length), new Float64Array(length)]
+    const [idle, ended] = [new Uint8Array(length), new Uint8Array(length)]
+    for (let i = 0; i < length; i++) {
+      const device = moved[i]
+      place[i] = this.devices.placeOf(device)
+      watermarksMs[i] = Number.isFinite(device.watermarkMs) ? device.watermarkMs : Number.NaN
+      seenMs[i] = device.seenMs
+      idle[i] = device.idle ? 1 : 0
+      ended[i] = device.hasEnded ? 1 : 0
+    }
+    return { device: place, watermarksMs, seenMs, idle, ended }
   }
 }
 
@@ -93,20 +112,4 @@ function unseenOf(changed: Changes): EpochUnseen[] {
     })
   }
   return unseen
-}
-
-function progressOf(devices: readonly Device[]): DeviceProgress {
-  const { length } = devices
-  const deviceIds = new Array<string>(length)
-  const [watermarksMs, seenMs] = [new Float64Array(length), new Float64Array(length)]
-  const [idle, ended] = [new Uint8Array(length), new Uint8Array(length)]
-  for (let i = 0; i < length; i++) {
-    const device = devices[i]
-    deviceIds[i] = device.deviceId
-    watermarksMs[i] = Number.isFinite(device.watermarkMs) ? device.watermarkMs : Number.NaN
-    seenMs[i] = device.seenMs
-    idle[i] = device.idle ? 1 : 0
-    ended[i] = device.hasEnded ? 1 : 0
-  }
-  return { deviceIds, watermarksMs, seenMs, idle, ended }
 }

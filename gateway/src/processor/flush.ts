@@ -65,6 +65,27 @@ export interface EpochLedger {
   readonly late: number
 }
 
+export const LEDGER_NUMBERS = [
+  'epoch',
+  'highestSampledSeq',
+  'archived',
+  'waiting',
+  'quarantined',
+  'shed',
+  'buffered',
+  'missing',
+  'duplicates',
+  'late'
+] as const satisfies readonly (keyof EpochLedger)[]
+
+export type LedgerNumber = (typeof LEDGER_NUMBERS)[number]
+
+/** An `EpochLedger` a place. */
+export interface EpochColumns extends Readonly<Record<LedgerNumber, Float64Array>> {
+  /** Places in `Flush.deviceIds`. */
+  readonly device: Int32Array
+}
+
 /** How many readings of a profile and an hour of event time the flush brings; the catalog adds them up. */
 export interface HourLedger {
   readonly profile: string
@@ -99,8 +120,10 @@ export interface Flush {
   /** The dictionary of `StringColumn`s. */
   readonly strings: readonly string[]
   readonly files: readonly FileRows[]
+  /** The dictionary of devices: of `epochs`, and of the fleet's progress and hours. */
+  readonly deviceIds: readonly string[]
   /** Epochs that changed since the last boundary. */
-  readonly epochs: readonly EpochLedger[]
+  readonly epochs: EpochColumns
   readonly hours: readonly HourLedger[]
   readonly repairs: readonly RepairMark[]
   readonly fleet: FleetFlush

@@ -4,7 +4,7 @@
  */
 import { EVENT_TIME_AHEAD_MS_MAX, EVENT_TIME_MS_MIN } from '@tidemark/protocol'
 import type { Device } from './device.js'
-import { DevicePlaces } from './device-places.js'
+import type { DeviceDictionary } from './device-dictionary.js'
 import type { Span } from './spans.js'
 
 const HOUR_MS = 3_600_000
@@ -26,9 +26,9 @@ export type CountName = (typeof COUNTS)[number]
 
 /** One (device, profile, hour) a place. */
 export interface HourCountColumns {
-  /** The dictionaries of `device` and `profile`. */
-  readonly deviceIds: readonly string[]
+  /** The dictionary of `profile`. */
   readonly profiles: readonly string[]
+  /** Places in `Flush.deviceIds`. */
   readonly device: Int32Array
   readonly profile: Int32Array
   /** Start of the hour, Unix ms. */
@@ -40,10 +40,6 @@ export class HourCounts {
   /** Places in use. */
   size = 0
   private capacity = 0
-  private deviceIds: string[] = []
-  private readonly known = new DevicePlaces()
-  /** Places of device IDs that no device was named with. */
-  private readonly others = new Map<string, number>()
   private readonly profiles = new Map<string, number>()
   private device = new Int32Array(0)
   private profile = new Int32Array(0)
@@ -57,10 +53,12 @@ export class HourCounts {
   /** How many places the last round took: room for so many is made at once. */
   private placesExpected = 0
 
+  constructor(private readonly devices: DeviceDictionary) {}
+
   /** Counts readings of the hour that the event time says, where it says one. */
   add(name: CountName, deviceId: string, profile: string, eventTimeMs: number, ingestMs: number, readings = 1): void {
     if (!isPlausible(eventTimeMs, ingestMs)) return
-    const place = this.placeOf(this.indexOf(deviceId), profile, hourOf(eventTimeMs)) // first: it may make the columns anew
+    const place = this.placeOf(this.devices.placeOfId(deviceId), profile, hourOf(eventTimeMs)) // first: it may make the columns anew
     this.counts[name][place] += readings
   }
 
@@ -75,7 +73,7 @@ export class HourCounts {
       }
     }
     if (!isPlausible(eventTimeMs, ingestMs)) return
-    const place = this.placeOf(this.indexOfDevice(device), profile, hourOf(eventTimeMs))
+    const place = this.placeOf(this.devices.placeOf(device), profile, hourOf(eventTimeMs))
     device.countedIn = this.round
     device.countPlace = place
     this.counts[name][place] += readings
@@ -84,7 +82,7 @@ export class HourCounts {
   /** Takes back what was counted when a reading was quarantined at `quarantinedMs`: a requeue has given it another fate. */
   withdraw(deviceId: string, profile: string, eventTimeMs: number, quarantinedMs: number): void {
     if (!isPlausible(eventTimeMs, quarantinedMs)) return
-    const place = this.placeOf(this.indexOf(deviceId), profile, hourOf(eventTimeMs))
+    const place = this.placeOf(this.devices.placeOfId(deviceId), profile, hourOf(eventTimeMs))
     this.counts.received[place]--
     this.counts.quarantined[place]--
   }
@@ -97,7 +95,7 @@ export class HourCounts {
       const share = hourMs === lastHourMs ? 1 : (hourMs + HOUR_MS - fromMs) / (toMs - fromMs)
       const through = Math.floor(seqs * share)
       if (through > counted) {
-        const place = this.placeOf(this.indexOf(deviceId), profile, hourMs)
+        const place = this.placeOf(this.devices.placeOfId(deviceId), profile, hourMs)
         this.counts.shed[place] += through - counted
       }
       counted = through
@@ -108,7 +106,6 @@ export class HourCounts {
   take(): HourCountColumns {
     const { size, counts } = this
     const taken = {
-      deviceIds: this.deviceIds,
       profiles: this.profileNames,
       device: this.device.slice(0, size),
       profile: this.profile.slice(0, size),
@@ -123,33 +120,11 @@ export class HourCounts {
     }
     this.placesExpected = size
     this.size = 0
-    this.deviceIds = []
-    this.known.clear()
-    this.others.clear()
     this.profiles.clear()
     this.profileNames = []
     this.round++
     this.makeRoom(0)
     return taken
-  }
-
-  /** The device's place in the dictionary. A device may have two: one by itself, one by its ID alone. */
-  private indexOfDevice({ place, deviceId }: Device): number {
-    let index = this.known.get(place)
-    if (index < 0) {
-      index = this.deviceIds.push(deviceId) - 1
-      this.known.set(place, index)
-    }
-    return index
-  }
-
-  private indexOf(deviceId: string): number {
-    let index = this.others.get(deviceId)
-    if (index === undefined) {
-      index = this.deviceIds.push(deviceId) - 1
-      this.others.set(deviceId, index)
-    }
-    return index
   }
 
   /** Where the device (its place in the dictionary), profile and hour are counted. */

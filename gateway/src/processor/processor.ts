@@ -14,13 +14,13 @@ import { decodeControl } from './control.js'
 import type { DecodedEntry } from './decoded.js'
 import type { EventIdStore } from './event-ids.js'
 import type { Features } from './features.js'
-import type { EpochLedger, Flush } from './flush.js'
+import type { EpochColumns, Flush } from './flush.js'
 import { HOUR_COUNTS_MAX } from './hour-counts.js'
 import { ingestBatch } from './ingest-batch.js'
 import { ingestJson } from './ingest-json.js'
 import { ingestDecoded, ingestPlain } from './ingest-plain.js'
 import { ingestRequeue } from './ingest-requeue.js'
-import { ledgerRow } from './ledger.js'
+import { LedgerColumns } from './ledger.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from './outputs.js'
 import { type DeviceRow, ingestStatus, rowOf, setDevice } from './registry.js'
 import { decodeState, type StateEncoder } from './snapshot.js'
@@ -310,6 +310,7 @@ export class Processor {
     const fleet = state.fleet.take(state.ingestMs, state.changed, state.outputs.waitingHours())
     const repair = this.repairs ? { repairOrder: { ingestMs: state.ingestMs, profiles: state.featureProfiles() } } : {}
     const epochs = this.ledger()
+    const deviceIds = state.fleet.devices.take()
     const firstEntry = state.boundaryEntry + 1
     state.boundaryEntry = state.entry
     state.boundaryMs = state.ingestMs
@@ -318,30 +319,28 @@ export class Processor {
     const snapshotIsDue = this.wantsSnapshot?.(state.ingestMs) ?? (this.drains || state.boundaries % settings.snapshotEvery === 0)
     this.drains = false
     this.repairs = false
-    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, ...repair, epochs, fleet, snapshotIsDue }
+    return { shard: SHARD, firstEntry, lastEntry: state.entry, ...taken, ...repair, deviceIds, epochs, fleet, snapshotIsDue }
   }
 
   /** The epochs that changed, and those whose waiting rows came or went. */
-  private ledger(): EpochLedger[] {
+  private ledger(): EpochColumns {
     const { state } = this
     const before = this.waiting
     this.waiting = state.outputs.waitingReadings()
     for (const waiting of [before, this.waiting]) {
       for (const [deviceId, epochs] of waiting) for (const epoch of epochs.keys()) state.noteChanged(state.devices.get(deviceId)!, epoch)
     }
-    const ledger: EpochLedger[] = []
+    const ledger = new LedgerColumns(this.isCommitted ? 0 : state.changed.devices.length)
     for (const device of state.changed.devices) {
       const waiting = this.waiting.get(device.deviceId)
       if (!this.isCommitted) {
-        state.changed.visitEpochs(device, epoch => {
-          const row = ledgerRow(device, epoch, waiting?.get(epoch) ?? 0)
-          if (row !== null) ledger.push(row)
-        })
+        const place = state.fleet.devices.placeOf(device)
+        state.changed.visitEpochs(device, epoch => ledger.add(place, device, epoch, waiting?.get(epoch) ?? 0))
       }
       state.change(device)
       device.forgetOldEpochs(epoch => waiting?.has(epoch) ?? false) // whose ledger must be written once more when they are out
     }
     state.changed.clear()
-    return ledger
+    return ledger.take()
   }
 }

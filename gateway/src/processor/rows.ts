@@ -309,14 +309,19 @@ function shifted(indices: Int32Array, by: number): Int32Array {
   return indices
 }
 
+/** Many rows lie in shared memory: they are served while the archive has them, and need not be copied for that. */
+function memoryOf(bytes: number, capacity: number): ArrayBufferLike {
+  return capacity < MANY_ROWS ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes)
+}
+
 function grownFloat64(values: Float64Array, capacity: number): Float64Array {
-  const grown = new Float64Array(capacity)
+  const grown = new Float64Array(memoryOf(8 * capacity, capacity))
   grown.set(values)
   return grown
 }
 
 function grownInt32(values: Int32Array, capacity: number): Int32Array {
-  const grown = new Int32Array(capacity)
+  const grown = new Int32Array(memoryOf(4 * capacity, capacity))
   grown.set(values)
   return grown
 }

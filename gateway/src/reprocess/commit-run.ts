@@ -6,6 +6,7 @@ import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Profile } from '@tidemark/protocol'
 import type { Catalog, CatalogFile } from '../archive/catalog.js'
+import { DeviceOrder } from '../archive/device-order.js'
 import type { Marker, ProfileHour } from '../archive/fleet-catalog.js'
 import { fsyncFile, fsyncFolder } from '../archive/fsync.js'
 import { copySnapshot } from '../archive/kept-snapshots.js'
@@ -42,9 +43,8 @@ const NO_PLACES = new Int32Array(0)
 
 /** A fleet's part of a flush in which no count changes. */
 const NOTHING_COUNTED = {
-  progress: { deviceIds: [], watermarksMs: NO_NUMBERS, seenMs: NO_NUMBERS, idle: new Uint8Array(0), ended: new Uint8Array(0) },
+  progress: { device: NO_PLACES, watermarksMs: NO_NUMBERS, seenMs: NO_NUMBERS, idle: new Uint8Array(0), ended: new Uint8Array(0) },
   hours: {
-    deviceIds: [],
     profiles: [],
     device: NO_PLACES,
     profile: NO_PLACES,
@@ -67,7 +67,8 @@ export function commitRun(paths: DataPaths, catalog: Catalog, run: Run): void {
     for (const kept of before[1]) catalog.reprocessing.forgetKeptSnapshot(kept.entry)
     for (const kept of states.kept) catalog.reprocessing.keepSnapshot(kept)
     catalog.recordSnapshot(states.newest, 1)
-    catalog.fleet.record({ ...NOTHING_COUNTED, knownAtMs: atMs, devices: run.processor.devices() })
+    const fleet = { ...NOTHING_COUNTED, knownAtMs: atMs, devices: run.processor.devices() }
+    catalog.fleet.record({ fleet, deviceIds: [] }, new DeviceOrder([]))
     catalog.reprocessing.note(run)
     const changes = renewMarkers(catalog, { entry, knownAtMs: atMs, touched: run.touched, waiting: [] })
     deleteMarkers(paths, changes.withdrawn)

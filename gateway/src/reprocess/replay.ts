@@ -14,6 +14,7 @@ import { writeSnapshot } from '../archive/snapshot-file.js'
 import { crashPoint } from '../crash-point.js'
 import type { EventIdStore } from '../processor/event-ids.js'
 import type { EpochLedger, FileRows, Flush } from '../processor/flush.js'
+import { ledgersOf } from '../processor/ledger.js'
 import { Processor } from '../processor/processor.js'
 import type { RawReader, Span } from './raw-reader.js'
 import type { RequeueFates } from './requeue-fates.js'
@@ -137,7 +138,7 @@ class Replay {
 
   private async take(flush: Flush, writer: ParquetWriter): Promise<void> {
     this.options.fates.note(flush)
-    for (const ledger of flush.epochs) this.epochs.set(`${ledger.deviceId}/${ledger.epoch}`, ledger)
+    for (const ledger of ledgersOf(flush)) this.epochs.set(`${ledger.deviceId}/${ledger.epoch}`, ledger)
     const wanted = flush.files.filter(({ layer, rows }) => rows > 0 && layer !== 'curated')
     const files = wanted.map((rows, part): ParquetFile => {
       const { layer, profile, hourMs } = rows

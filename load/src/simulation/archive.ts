@@ -5,6 +5,7 @@
  */
 import { checkSnapshot, encodeSnapshot, inMemory, partsIn } from '@tidemark/gateway/dist/archive/snapshot-format.js'
 import type { EpochLedger, FileRows, Flush, RepairMark } from '@tidemark/gateway/dist/processor/flush.js'
+import { ledgersOf } from '@tidemark/gateway/dist/processor/ledger.js'
 import { Draw, STREAM } from './draw.js'
 import type { SimulatedLog } from './log.js'
 import type { GatewayScenario } from './scenario.js'
@@ -170,7 +171,7 @@ export class SimulatedArchive {
   }
 
   private recordOffset({ flush }: Transaction): void {
-    for (const epoch of flush.epochs) this.epochs.set(`${epoch.deviceId}/${epoch.epoch}`, epoch)
+    for (const epoch of ledgersOf(flush)) this.epochs.set(`${epoch.deviceId}/${epoch.epoch}`, epoch)
     this.repairs.push(...flush.repairs)
     this.committedEntry = flush.lastEntry
   }

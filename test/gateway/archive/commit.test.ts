@@ -9,6 +9,7 @@ import { type Recovered, recoverArchive } from '../../../gateway/src/archive/rec
 import type { Flush } from '../../../gateway/src/processor/flush.js'
 import {
   epochLedger,
+  type FlushRest,
   filesBelow,
   flushOf,
   HOUR_MS,
@@ -54,7 +55,7 @@ const PARTITION = 'processed/water-loop/date=2026-03-01/hour=12'
 const RAW = 'raw/messages/date=2026-03-01/hour=12'
 
 /** Entries and seqs, ten each. */
-function tenth(k: number, rest: Partial<Flush> = {}): Flush {
+function tenth(k: number, rest: FlushRest = {}): Flush {
   const strings: string[] = []
   const [first, last] = [k * 10 + 1, k * 10 + 10]
   return flushOf([first, last], [readings(NOON_MS, range(first, last), strings)], strings, rest)

@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest'
 import { type Snapshot, SnapshotWriter } from '../../../gateway/src/archive/snapshot-file.js'
 import { frameBytes, writeFrame } from '../../../gateway/src/log/frames.js'
 import { LOG_SCHEMA } from '../../../gateway/src/log/schema.js'
-import type { EpochLedger, FileColumn, FileRows, Flush } from '../../../gateway/src/processor/flush.js'
+import { type EpochLedger, type FileColumn, type FileRows, type Flush, LEDGER_NUMBERS } from '../../../gateway/src/processor/flush.js'
 import { Sqlite } from '../../../gateway/src/sqlite.js'
 
 /** Makes logs and flushes for the archive's tests, and reads archives as a stranger would. */
@@ -121,9 +121,8 @@ const none = new Float64Array(0)
 export const NO_FLEET: Flush['fleet'] = {
   knownAtMs: NOON_MS,
   devices: [],
-  progress: { deviceIds: [], watermarksMs: none, seenMs: none, idle: new Uint8Array(0), ended: new Uint8Array(0) },
+  progress: { device: new Int32Array(0), watermarksMs: none, seenMs: none, idle: new Uint8Array(0), ended: new Uint8Array(0) },
   hours: {
-    deviceIds: [],
     profiles: [],
     device: new Int32Array(0),
     profile: new Int32Array(0),
@@ -134,11 +133,14 @@ export const NO_FLEET: Flush['fleet'] = {
   waiting: []
 }
 
+/** Ledgers are given as rows. */
+export type FlushRest = Partial<Omit<Flush, 'epochs' | 'deviceIds'>> & { readonly epochs?: readonly EpochLedger[] }
+
 export function flushOf(
   entries: readonly [number, number],
   files: readonly FileRows[],
   strings: readonly string[],
-  rest: Partial<Flush> = {}
+  rest: FlushRest = {}
 ): Flush {
   return {
     shard: 0,
@@ -146,13 +148,19 @@ export function flushOf(
     lastEntry: entries[1],
     strings,
     files,
-    epochs: [],
     hours: [],
     repairs: [],
     fleet: NO_FLEET,
     snapshotIsDue: false,
-    ...rest
+    ...rest,
+    ...ledgerColumns(rest.epochs ?? [])
   }
+}
+
+export function ledgerColumns(ledgers: readonly EpochLedger[]): Pick<Flush, 'deviceIds' | 'epochs'> {
+  const columns = Object.fromEntries(LEDGER_NUMBERS.map(name => [name, Float64Array.from(ledgers, ledger => ledger[name])]))
+  const epochs = { device: Int32Array.from(ledgers.keys()), ...columns } as Flush['epochs']
+  return { deviceIds: ledgers.map(({ deviceId }) => deviceId), epochs }
 }
 
 export function epochLedger(deviceId: string, epoch: number, counts: Partial<EpochLedger> = {}): EpochLedger {

@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DuckDBBlobValue } from '@duckdb/node-api'
+import { DuckDBBlobValue, DuckDBDataChunk, VARCHAR } from '@duckdb/node-api'
 import { describe, expect, test } from 'vitest'
+import { CHUNK_BYTES, CHUNK_ROWS } from '../../../gateway/src/archive/chunk-source.js'
+import { Dictionary } from '../../../gateway/src/archive/dictionary.js'
 import { ParquetWriter } from '../../../gateway/src/archive/parquet.js'
+import { RowSource } from '../../../gateway/src/archive/row-source.js'
 import type { FileRows } from '../../../gateway/src/processor/flush.js'
 import { HOUR_MS, NOON_MS, query, range, readings, rowsOf, temporaryFolder } from './kit.js'
 
@@ -85,6 +88,66 @@ test('any string comes back as it was', async () => {
   }
 })
 
+test('texts and bytes of any length keep their rows, nulls among them, over many chunks', async () => {
+  const strings: string[] = []
+  const lengthOf = (i: number) => (i % 7 === 0 ? null : i % 40)
+  const textOf = (i: number) => {
+    const length = lengthOf(i)
+    return length === null ? null : `${i}`.padStart(length, 'ü').slice(0, length)
+  }
+  const bytesOf = (i: number) => {
+    const text = textOf(i + 3)
+    return text === null ? null : Buffer.from(text)
+  }
+  const numbers = range(0, 9999)
+  const columns = { 'i:bigint': [...numbers].reverse(), 's:string': [...numbers].reverse().map(textOf) }
+  const narrow = rowsOf({ ...PLACE, sortBy: ['i'] }, columns, strings)
+  const wide = rowsOf({ ...PLACE, sortBy: ['i'] }, { ...columns, 'b:bytes': [...numbers].reverse().map(bytesOf) }, strings)
+  const paths = await write([narrow, wide], strings)
+  expect(await rowsIn(paths[0], 's')).toEqual(numbers.map(i => [textOf(i)]))
+  const found = await rowsIn(paths[1], "s, coalesce(hex(b), 'none')")
+  expect(found).toEqual(numbers.map(i => [textOf(i), bytesOf(i)?.toString('hex').toUpperCase() ?? 'none']))
+})
+
+test('to DuckDB equal texts are equal, whatever lay in their places before', async () => {
+  const strings = [...range(0, CHUNK_ROWS - 1).map(i => `${i}`.padStart(12, '0')), 'a', 'b', '']
+  const values = Int32Array.from({ length: 2 * CHUNK_ROWS }, (_, i) => (i < CHUNK_ROWS ? i : CHUNK_ROWS + (i % 3)))
+  const source = new RowSource([{ name: 's', type: 'string', values }], new Dictionary(strings), Int32Array.from(values.keys()))
+  const folder = temporaryFolder()
+  const path = join(folder, 'groups.parquet')
+  const writer = await ParquetWriter.open({ spillFolder: join(folder, 'spill'), memoryMiB: 256 })
+  await writer.copyWide(source, 'SELECT __0 AS s, count(*) AS rows FROM source() GROUP BY ALL', path)
+  writer.close()
+  expect(await rowsIn(path, 'count(*), sum(rows)::INTEGER')).toEqual([[BigInt(CHUNK_ROWS + 3), 2 * CHUNK_ROWS]])
+})
+
+test('long texts are handed to DuckDB a few megabytes at a time', () => {
+  const strings = range(0, 199).map(i => `${i}`.repeat(50_000))
+  const values = Int32Array.from(strings.keys())
+  const source = new RowSource([{ name: 's', type: 'string', values }], new Dictionary(strings), values)
+  const chunk = DuckDBDataChunk.create([VARCHAR])
+  const bytes: number[] = []
+  for (let next = 0; ; ) {
+    source.fill(chunk)
+    if (chunk.rowCount === 0) break
+    bytes.push(strings.slice(next, next + chunk.rowCount).reduce((sum, text) => sum + text.length, 0))
+    next += chunk.rowCount
+    chunk.reset()
+  }
+  expect(bytes.reduce((sum, each) => sum + each)).toBe(strings.join('').length)
+  expect(Math.max(...bytes)).toBeLessThan(CHUNK_BYTES + 150_000)
+})
+
+test('a column of one value is that value in every row, whatever its type', async () => {
+  const strings: string[] = []
+  const cells = { a: 2 ** 53 - 1, b: -7, c: 0.1, d: -0, e: true, f: NOON_MS + 1, g: "it's" }
+  const types = { a: 'bigint', b: 'integer', c: 'double', d: 'double', e: 'boolean', f: 'timestamp', g: 'string' }
+  const columns = Object.entries(cells).map(([name, cell]) => [`${name}:${types[name as keyof typeof types]}`, [cell, cell, cell]])
+  const [path] = await write([rowsOf(PLACE, Object.fromEntries(columns), strings)], strings)
+  const row = [2n ** 53n - 1n, -7, 0.1, -0, true, BigInt(NOON_MS + 1), "it's"]
+  expect(await rowsIn(path, 'a, b, c, d, e, epoch_ms(f), g')).toEqual([row, row, row])
+})
+
 describe('rows are sorted', () => {
   test('by text as by bytes, nulls last, and ties keep their order', async () => {
     const strings: string[] = []
@@ -95,6 +158,24 @@ describe('rows are sorted', () => {
     )
     const [path] = await write([rows], strings)
     expect((await rowsIn(path, 'row')).flat()).toEqual([3, 2, 5, 0, 4, 1])
+  })
+
+  test('by text beyond the BMP as by its bytes, which UTF-16 does not sort as', async () => {
+    const strings: string[] = []
+    const [path] = await write([rowsOf({ ...PLACE, sortBy: ['s'] }, { 's:string': ['😀', '\uffff', 'ü', 'z'] }, strings)], strings)
+    expect((await rowsIn(path)).flat()).toEqual(['z', 'ü', '\uffff', '😀'])
+  })
+
+  test('by number, nulls last', async () => {
+    const rows = rowsOf({ ...PLACE, sortBy: ['n', 'm'] }, { 'n:bigint': [2, null, 1, null, 2], 'm:double': [null, 2, 0, 1, -1] })
+    const [path] = await write([rows])
+    expect(await rowsIn(path)).toEqual([
+      [1n, 0],
+      [2n, -1],
+      [2n, null],
+      [null, 1],
+      [null, 2]
+    ])
   })
 
   test('also when they are many and most are ties', async () => {

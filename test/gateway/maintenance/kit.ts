@@ -8,6 +8,7 @@ import { type MaintenancePolicy, type PassContext, type PassResult, runPass } fr
 import type { FileRows, Flush, Layer } from '../../../gateway/src/processor/flush.js'
 import {
   type Cells,
+  type FlushRest,
   filesBelow,
   flushOf,
   HOUR_MS,
@@ -77,7 +78,7 @@ export function openArchive(dataDir: string): TestArchive {
 }
 
 /** The k-th flush of five entries each: what `make` puts into it. */
-export function flushNumber(k: number, make: (strings: string[]) => readonly FileRows[], rest: Partial<Flush> = {}): Flush {
+export function flushNumber(k: number, make: (strings: string[]) => readonly FileRows[], rest: FlushRest = {}): Flush {
   const strings: string[] = []
   return flushOf([k * 5 + 1, k * 5 + 5], make(strings), strings, rest)
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ledgersOf } from '../../../gateway/src/processor/ledger.js'
 import { PAYLOAD_BYTES_WAITING_MAX } from '../../../gateway/src/processor/outputs.js'
 import { at, timeline } from '../../kit/timeline.js'
 
@@ -139,7 +140,16 @@ describe('the ledger of a flush', () => {
     t.tick(60_000)
     t.batch({ device: 'b', readings: readings(1, 1, '14:00') })
     t.tick(60_000)
-    expect(t.flushes.map(({ epochs }) => epochs.map(({ deviceId }) => deviceId))).toEqual([['a', 'b'], ['b']])
+    expect(t.flushes.map(flush => ledgersOf(flush).map(({ deviceId }) => deviceId))).toEqual([['a', 'b'], ['b']])
+  })
+
+  test('names every epoch of a device that has many', () => {
+    const t = timeline()
+    const sent = [['a', 1], ...Array.from({ length: 40 }, (_, i) => ['b', i + 1])] as [string, number][]
+    for (const [device, epoch] of sent) t.batch({ device, epoch, readings: readings(1, 1, '14:00') })
+    expect(ledgersOf(t.drain()).map(({ deviceId, epoch, archived }) => [deviceId, epoch, archived])).toEqual(
+      sent.map(([device, epoch]) => [device, epoch, 1])
+    )
   })
 
   test('counts the readings of each hour that the flush brings', () => {

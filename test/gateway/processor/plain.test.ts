@@ -5,6 +5,7 @@ import { expect, test, vi } from 'vitest'
 import type { LogEntry } from '../../../gateway/src/log/schema.js'
 import { DecodedEntry, DecodedTables, EntryDecoder } from '../../../gateway/src/processor/decoded.js'
 import type { Flush } from '../../../gateway/src/processor/flush.js'
+import { ledgersOf } from '../../../gateway/src/processor/ledger.js'
 import { Processor } from '../../../gateway/src/processor/processor.js'
 import { log, writeLog } from '../../kit/arbitrary-log.js'
 import { EventIdsInMemory } from '../../kit/event-ids-in-memory.js'
@@ -72,7 +73,7 @@ test('on batches in order, over an hour, late ones among them', async () => {
   t.drain()
   const fast = boundariesOf(Processor, t.entries)
   expectSame(fast, boundariesOf(slow, t.entries))
-  expect(fast.at(-1)!.flush.epochs).toMatchObject([{ archived: 400, missing: 0 }])
+  expect(ledgersOf(fast.at(-1)!.flush)).toMatchObject([{ archived: 400, missing: 0 }])
 })
 
 /** The entries with what they hold decoded, in blocks of so many. */

@@ -211,9 +211,10 @@ test('a flush carries the devices that changed, and no others', () => {
   send(t, 'pump-2', '12:00')
   expect(t.drain().fleet.devices.map(row => row.deviceId)).toEqual(['pump-1', 'pump-2'])
   send(t, 'pump-2', '13:00')
-  const { devices, progress } = t.drain().fleet
+  const { fleet, deviceIds } = t.drain()
+  const { devices, progress } = fleet
   expect(devices).toEqual([])
-  expect(progress.deviceIds).toEqual(['pump-2'])
+  expect(Array.from(progress.device, place => deviceIds[place])).toEqual(['pump-2'])
   expect([...progress.watermarksMs]).toEqual([at('13:00')])
   t.set('pump-1', { retired: true })
   expect(t.drain().fleet.devices).toMatchObject([{ deviceId: 'pump-1', retired: true, watermarkMs: at('12:00') }])

@@ -47,10 +47,11 @@ test('the rows and the counts of each of many devices are its own', () => {
     }))
     t.append(...frames)
   }
-  const { fleet, strings } = t.drain()
+  const { fleet, strings, deviceIds } = t.drain()
   const expected = [...devices, ...devices]
   expect(t.readings().map(({ device_id }) => device_id)).toEqual(expected)
   expect(strings.filter(text => text.startsWith('d'))).toEqual(devices) // each once in the dictionary
-  expect(Array.from(fleet.hours.device, place => fleet.hours.deviceIds[place])).toEqual(devices)
+  expect(deviceIds).toEqual(devices) // here too
+  expect(Array.from(fleet.hours.device, place => deviceIds[place])).toEqual(devices)
   expect(new Set(fleet.hours.counts.received)).toEqual(new Set([2]))
 })
