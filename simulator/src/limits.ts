@@ -87,6 +87,9 @@ export const LEAVE_PER_S = 500
 /** How often the fleet looks at the clock, in ms. A reading is sent at most this much behind its time, if the machine keeps up. */
 export const TICK_MS = 5
 
+/** A process that takes this many readings a tick sleeps between its ticks: a PUBACK is then seen up to a tick late, and so it counts. */
+export const GATHERED_PER_TICK = 4
+
 /** Of each tick, how long a process makes messages of backlogs, in ms: live readings come first. */
 export const BACKLOG_MS_PER_TICK = 2
 
