@@ -72,7 +72,8 @@ export class FleetProcesses {
     const play: FleetCommand = { say: 'play', options, share: { index, of: this.processes }, addresses: this.addresses }
     child.on('message', (message: FleetMessage) => this.hear(index, message, resolve, reject))
     child.on('error', reject)
-    child.on('exit', (code, signal) => {
+    // `close`: all that it has said is heard by then; `exit` may come before its report.
+    child.on('close', (code, signal) => {
       if (this.isOver || this.reports[index] !== null) return
       reject(new FleetProcessError(`a process of the simulator ended with ${signal ?? `exit code ${code}`}: it may have run out of memory`))
     })
