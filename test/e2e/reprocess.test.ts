@@ -7,6 +7,7 @@ import type { EventIdStore } from '../../gateway/src/processor/event-ids.js'
 import { asked, fourHoursLog } from '../gateway/reprocess/as-if.js'
 import { NARROW, StoppedGateway, withRange } from '../gateway/reprocess/kit.js'
 import { CLI, QUICK, runToEnd, startGateway } from '../kit/processes.js'
+import { until } from '../kit/until.js'
 
 const TIGHT = withRange(-40, 50)
 const HOURS = ['--from', '2026-11-24T15', '--to', '2026-11-24T17:00:00Z']
@@ -83,9 +84,12 @@ describe('tidemark-gateway reprocess', () => {
     expect((await reprocess(gateway.dataDir, HOURS, { TIDEMARK_CRASH_AT: 'compact-commit:1' })).code).toBe('SIGKILL')
     const file = join(folder, 'pump-narrow.yaml')
     writeFileSync(file, JSON.stringify(NARROW))
+    const isRepairDue = () => gateway.catalog(catalog => catalog.hasRepairJobs() || catalog.repairs().length > 0)
+    expect(isRepairDue()).toBe(true)
     const running = await startGateway(gateway.dataDir, { ...QUICK, profiles: [file] })
     const beside = await reprocess(gateway.dataDir)
     expect(beside).toMatchObject({ code: 2, stderr: expect.stringContaining(`the gateway that runs as process`) })
+    await until('the repair', () => !isRepairDue()) // a gateway that is stopped leaves it to the next one
     expect(await running.stop()).toBe(0)
     expect(await gateway.readings()).toEqual(after.readings)
     expect(await gateway.ledger()).toEqual(after.ledger)
