@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeBatch, ROTATING_MACHINE } from '@tidemark/protocol'
 import { expect, onTestFinished, test } from 'vitest'
-import { BrokerUnreachableError, UsageError } from '../../simulator/src/broker.js'
+import { BrokerUnreachableError, resolveDestinations, UsageError } from '../../simulator/src/broker.js'
 import type { FleetOptions, FleetProgress, FleetReport } from '../../simulator/src/fleet-options.js'
 import { LEAVE_PER_S, MESSAGE_READINGS_MAX } from '../../simulator/src/limits.js'
 import { runOf } from '../../simulator/src/run-file.js'
@@ -139,6 +139,12 @@ test('JSON readings go on the topic of those, one a message', async () => {
   const report = await runFleet({ ...optionsFor(broker), format: 'json' })
   const events = broker.received.map(({ deviceId, payload }) => `${deviceId}/${JSON.parse(Buffer.from(payload).toString()).event_id}`)
   expect(new Set(events).size).toBe(report.sampled)
+})
+
+test('connections to this machine are spread so that none of its addresses gets half of the ports', async () => {
+  const addresses = await resolveDestinations('mqtt://127.0.0.1:1883', 100_000)
+  expect(100_000 / addresses.length).toBeLessThan(28_232 / 2)
+  expect(new Set(addresses.map(({ host }) => host)).size).toBe(addresses.length)
 })
 
 test('shapes that make no sense are refused, with a word on what would', async () => {

@@ -16,7 +16,7 @@ const readingsRate = z
   .refine(text => parseRate(text)?.unit === 'readings', 'write readings a second, like 50000/s')
   .transform(text => parseRate(text)!.perSecond)
 
-/** 50,000/s is half of what 2 shared cores were seen to hold in batches of 60 (load/RESULTS.md): the other half is for live readings. */
+/** 50,000/s is a small part of what 2 shared cores hold in batches of 60 (load/RESULTS.md): live readings go first. */
 export const drainSchema = z.strictObject({
   max_rate: z
     .union([z.literal('none').transform(() => null), readingsRate], 'write readings a second, like 50000/s, or none')

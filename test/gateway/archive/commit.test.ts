@@ -13,6 +13,7 @@ import {
   filesBelow,
   flushOf,
   HOUR_MS,
+  NO_FLEET,
   NOON_MS,
   partsOf,
   query,
@@ -131,6 +132,40 @@ test('the catalog adds up hours, replaces epochs and keeps each repair once', as
   expect(catalog.hours()).toEqual([{ ...hour, archived: 20, late: 2 }])
   expect(catalog.epochs()).toEqual([epochLedger('pump-7', 77, { archived: 20 })])
   expect(catalog.repairs()).toEqual([repair])
+})
+
+test('each number of a ledger comes to its own column, whatever the order of the devices', async () => {
+  const { committer, catalog } = fresh()
+  const counts = { highestSampledSeq: 1, archived: 2, waiting: 3, quarantined: 4, shed: 5, buffered: 6, missing: 7, duplicates: 8, late: 9 }
+  const [later, earlier] = [epochLedger('pump-9', 77, counts), epochLedger('pump-7', 78, { ...counts, archived: 12 })]
+  await committer.write(tenth(0, { epochs: [later, earlier] }))
+  expect(catalog.epochs()).toEqual([earlier, later])
+})
+
+test('the markers of all profiles of an hour are renewed when readings of it are counted', async () => {
+  const { committer, catalog } = fresh()
+  const ended = { deviceId: 'pump-7', registeredMs: NOON_MS, profile: null, site: null, retired: false, status: null, config: null }
+  const devices = [{ ...ended, seenMs: null, watermarkMs: null, idle: false, ended: true }]
+  const strings: string[] = []
+  const files = ['pump', 'valve'].map(profile => readings(NOON_MS, range(1, 3), strings, 'pump-7', 77, profile))
+  await committer.write(flushOf([1, 10], files, strings, { fleet: { ...NO_FLEET, devices } }))
+  const none = new Float64Array(2)
+  const counts = { received: Float64Array.of(1, 1), quarantined: none, late: none, duplicates: none, shed: none }
+  const hours = {
+    profiles: ['pump', 'valve'],
+    device: new Int32Array(2),
+    profile: Int32Array.of(0, 1),
+    hoursMs: none.map(() => NOON_MS),
+    counts
+  }
+  await committer.write({ ...flushOf([11, 20], [], [], { fleet: { ...NO_FLEET, hours } }), deviceIds: ['pump-7'] })
+  const renewed = catalog.fleet
+    .markers()
+    .map(({ profile, content }) => [profile, JSON.parse(content).boundary_entry, JSON.parse(content).received])
+  expect(renewed).toEqual([
+    ['pump', 20, 1],
+    ['valve', 20, 1]
+  ])
 })
 
 describe('a flush out of order is refused', () => {

@@ -60,6 +60,22 @@ test('all of it comes in order, though the kernel now and then takes only a part
   expect(refused).toBe(3)
 })
 
+test('nothing overtakes what waits, though the kernel has room again by then', async () => {
+  const { socket, client } = await (await host())()
+  const taken: Buffer[] = []
+  const more = Array.from({ length: 200 }, (_, n) => Buffer.alloc(10, n))
+  let next = 0
+  client.on('data', bytes => {
+    taken.push(Buffer.from(bytes))
+    if (next < more.length) socket.send(more[next++])
+  })
+  const large = Buffer.alloc(20_000_000, 255)
+  expect(socket.send(large)).toBe(false)
+  const all = Buffer.concat([large, ...more])
+  await vi.waitFor(() => expect(taken.reduce((sum, { length }) => sum + length, 0)).toBe(all.length), 10_000)
+  expect(Buffer.concat(taken).equals(all)).toBe(true)
+})
+
 test('the stream is left out while the kernel takes all, and again when it has caught up', async () => {
   const { socket, client } = await (await host())()
   client.resume()
