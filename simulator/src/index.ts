@@ -23,6 +23,7 @@ export {
 } from './fleet-options.js'
 export { jsonEventId } from './json-payload.js'
 export { Latency, type Quantiles } from './latency.js'
+export { DESTINATION_CONNECTIONS_MAX } from './limits.js'
 export { failuresAround, type Machine, METRIC, machineOf, measure } from './machine.js'
 export { FATES, Oracle } from './oracle.js'
 export { parseRun, type Run, runToJson } from './run-file.js'

@@ -2,13 +2,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { DESTINATION_CONNECTIONS_MAX } from '@tidemark/simulator'
 import { Child } from '../child.js'
 import { UsageError } from '../replay/replay-error.js'
 import { serving } from '../serving.js'
 import { gatewayConfig } from './gateway-config.js'
-
-/** Connections that one address of this machine takes; beyond, the gateway listens on all of them. */
-const ONE_ADDRESS_CONNECTIONS = 17_000
 
 /** Below the ports that Linux gives to outgoing connections: one of those could sit on the gateway's while it is down. */
 const PORT_MIN = 20_000
@@ -38,7 +36,7 @@ export class GatewayProcess {
     this.death.catch(() => {}) // who does not wait for it is told by what fails then
   }
 
-  /** Resolves when it serves. `section`: what the scenario says of its configuration. */
+  /** Resolves when it serves: on every address where the fleet needs several. `section`: what the scenario says of its configuration. */
   static async start(
     dir: string,
     section: Readonly<Record<string, unknown>>,
@@ -47,7 +45,7 @@ export class GatewayProcess {
     mkdirSync(dir, { recursive: true })
     const configPath = join(dir, 'gateway.yaml')
     writeFileSync(configPath, `${JSON.stringify(gatewayConfig(section, hasRelays), null, 2)}\n`)
-    const host = connections > ONE_ADDRESS_CONNECTIONS ? '0.0.0.0' : '127.0.0.1'
+    const host = connections > DESTINATION_CONNECTIONS_MAX ? '0.0.0.0' : '127.0.0.1'
     const gateway = new GatewayProcess(dir, configPath, host, await freePort(), await freePort())
     await gateway.launch()
     return gateway
