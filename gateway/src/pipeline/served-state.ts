@@ -83,7 +83,7 @@ export class ServedState {
   constructor(
     private readonly processor: Processor,
     catalog: string,
-    readonly uncommitted = new UncommittedRows()
+    readonly uncommitted = new UncommittedRows(processor.show(({ outputs }) => outputs.memory))
   ) {
     this.list = new FileList(catalog)
   }

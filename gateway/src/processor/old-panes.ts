@@ -18,10 +18,7 @@ import {
   YOUNG_SLOTS
 } from './feature-plan.js'
 import { keepLastTwo, type Order, type Run } from './pane.js'
-import { clearPane, mergeLastTwo, type Panes, readingsIn } from './panes.js'
-
-/** Room for so many more old panes is made at a time, up to as many as a device in time has. */
-const OLD_STEP = 8
+import { clearPane, mergeLastTwo, oldSlotsFor, type Panes, readingsIn } from './panes.js'
 
 /** Young slots that may stay empty before they are given back: a backlog that has gone out leaves thousands. */
 const SPARE_SLOTS_MAX = 32
@@ -198,8 +195,7 @@ function prepend(panes: Panes, table: TablePlan, count: number): void {
 function makeRoom(panes: Panes, table: TablePlan, count: number): void {
   const slots = panes.data[table.headAt + OLD_SLOTS]
   if (count <= slots) return
-  const usual = (table.windowMs + (table.isRowHop ? 0 : table.correctionsMs)) / table.hopMs - 1 // at least one more is young
-  panes.resize(table, Math.max(count, Math.min(slots + OLD_STEP, usual)), panes.data[table.headAt + YOUNG_SLOTS])
+  panes.resize(table, oldSlotsFor(table, count, slots), panes.data[table.headAt + YOUNG_SLOTS])
 }
 
 export function clearOld(panes: Panes, table: TablePlan, slot: number): void {

@@ -6,6 +6,7 @@
 import type { WaitingHour } from './fleet.js'
 import type { FileRows, HourLedger, RepairMark } from './flush.js'
 import { READING } from './layouts.js'
+import { RowMemory } from './row-memory.js'
 import { type HourTally, type RowLayout, Rows, type RowsSnapshot } from './rows.js'
 
 const HOUR_MS = 3_600_000
@@ -32,7 +33,9 @@ export class Outputs {
    * Infinity: all are wanted.
    */
   discardsFrom = Number.POSITIVE_INFINITY
-  /** By layout: a little more rows than a boundary took last. */
+  /** What many rows lie in; whoever takes them gives it back. */
+  readonly memory = new RowMemory()
+  /** By layout: a little more rows than a boundary took last, of whatever hours. */
   private readonly expected = new Map<string, number>()
   private readonly pending = new Map<string, Rows>()
   /** The rows that each layout wrote to last; and of the layout that was asked for last. */
@@ -61,7 +64,7 @@ export class Outputs {
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
     if (rows === undefined) {
-      rows = new Rows(layout, hourMs, ingestMs, this.expected.get(layout.id))
+      rows = new Rows(layout, hourMs, ingestMs, this.expected.get(layout.id), this.memory)
       this.pending.set(key, rows)
     }
     if (rows.count >= this.discardsFrom && !rows.isDiscarded) rows.discard()
@@ -120,6 +123,7 @@ export class Outputs {
   take(rule: TakeRule): { files: FileRows[]; strings: string[]; hours: HourLedger[]; repairs: RepairMark[] } {
     const files: FileRows[] = []
     const strings: string[] = []
+    const taken = new Map<string, number>()
     const currentHourMs = Math.floor(rule.ingestMs / HOUR_MS) * HOUR_MS
     for (const [key, rows] of this.pending) {
       if (!rule.all && rows.layout.layer !== 'resolved' && isSmallHour(rows, rule, currentHourMs)) continue
@@ -128,12 +132,13 @@ export class Outputs {
         const columns = rows.toColumns(strings.length)
         files.push({ layer, profile, profileVersion, hourMs: rows.hourMs, rows: rows.count, columns, sortBy })
         for (const text of rows.strings) strings.push(text)
-        this.expected.set(rows.layout.id, Math.ceil(rows.count * ROOM_TO_SPARE))
+        taken.set(rows.layout.id, (taken.get(rows.layout.id) ?? 0) + rows.count)
       }
       this.pending.delete(key)
       this.rows -= rows.count
       this.payloadBytes -= rows.payloadBytes
     }
+    for (const [layout, rows] of taken) this.expected.set(layout, Math.ceil(rows * ROOM_TO_SPARE))
     const hours = [...this.hours.values()]
     const repairs = [...this.repairs.values()]
     this.hours.clear()
@@ -179,7 +184,7 @@ export class Outputs {
   /** `placeOf`: the place of the device of this ID. */
   restore(snapshots: readonly RowsSnapshot[], placeOf: (deviceId: string) => number): void {
     for (const snapshot of snapshots) {
-      const rows = Rows.restore(snapshot, placeOf)
+      const rows = Rows.restore(snapshot, placeOf, this.memory)
       this.pending.set(`${rows.layout.id}/${rows.hourMs}`, rows)
       this.rows += rows.count
       this.payloadBytes += rows.payloadBytes

@@ -43,6 +43,12 @@ const YOUNG_SLOTS_FIRST_MAX = 32
 const ROWS_OPEN = 2
 const OPEN_PANES = 3
 
+/** Room for so many more old panes is made at a time. */
+const OLD_STEP = 8
+
+/** A table that will have no more old panes has room for all of them from the first reading on: no block grows while a short window fills. */
+const OLD_SLOTS_FIRST_MAX = 64
+
 export class Panes {
   readonly plan: Plan
   /** The block. Others may read it until the next change; it is replaced when it grows. */
@@ -150,7 +156,8 @@ export class Panes {
   insertYoung(table: TablePlan, pane: number): number {
     const { headAt, stride } = table
     const count = this.data[headAt + YOUNG_COUNT]
-    if (count === this.data[headAt + YOUNG_SLOTS]) this.resize(table, this.data[headAt + OLD_SLOTS], slotsAbove(count, table))
+    if (count === this.data[headAt + YOUNG_SLOTS])
+      this.resize(table, this.data[headAt + OLD_SLOTS] || oldSlotsFirst(table), slotsAbove(count, table))
     const { data } = this
     const base = this.baseOf(table, pane)
     data.copyWithin(base + stride, base, base + (count - pane) * stride)
@@ -201,6 +208,21 @@ export class Panes {
 function slotsAbove(count: number, { isRowHop, hopMs, correctionsMs }: TablePlan): number {
   const first = isRowHop ? Math.min(YOUNG_SLOTS_FIRST_MAX, correctionsMs / hopMs + ROWS_OPEN) : OPEN_PANES
   return count < first ? first : count + Math.max(1, (count - first) >> 3)
+}
+
+/** Old panes of a device in time. */
+function oldPanesInTime({ hopMs, windowMs, isRowHop, correctionsMs }: TablePlan): number {
+  return (windowMs + (isRowHop ? 0 : correctionsMs)) / hopMs - 1 // at least one more is young
+}
+
+function oldSlotsFirst(table: TablePlan): number {
+  const usual = oldPanesInTime(table)
+  return usual <= OLD_SLOTS_FIRST_MAX ? usual : OLD_STEP
+}
+
+/** Room for at least `count` old panes where there is room for `slots`. */
+export function oldSlotsFor(table: TablePlan, count: number, slots: number): number {
+  return Math.max(count, Math.min(slots + OLD_STEP, oldPanesInTime(table)))
 }
 
 /** Readings in the young pane at `base`. */

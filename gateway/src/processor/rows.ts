@@ -8,6 +8,7 @@
 import type { Device } from './device.js'
 import { DevicePlaces } from './device-places.js'
 import type { FileColumn, Layer, NumberColumn } from './flush.js'
+import { RowMemory } from './row-memory.js'
 
 export type ColumnType = NumberColumn['type'] | 'string' | 'bytes'
 
@@ -54,6 +55,9 @@ const LAYERS_OF_DEVICES: readonly Layer[] = ['processed', 'curated']
 /** So many rows, and an hour is expected to hold as many as the one before it. */
 const MANY_ROWS = 8192
 
+/** Unused pages of memory that is shared cost nothing, what is left behind does. */
+const MANY_GROW_BY = 16
+
 /** Rows whose cells become null at a time, where cells are written one by one. */
 const CLEARED_AT_ONCE = 64
 
@@ -95,7 +99,8 @@ export class Rows {
     layout: RowLayout,
     hourMs: number,
     sinceMs: number,
-    private readonly rowsExpected = 0
+    private readonly rowsExpected = 0,
+    private readonly memory = new RowMemory()
   ) {
     this.layout = layout
     this.hourMs = hourMs
@@ -108,8 +113,9 @@ export class Rows {
   }
 
   /** `placeOf`: the place of the device of this ID. */
-  static restore({ layout, hourMs, sinceMs, count, strings, columns }: RowsSnapshot, placeOf: (deviceId: string) => number): Rows {
-    const rows = new Rows(layout, hourMs, sinceMs)
+  static restore(snapshot: RowsSnapshot, placeOf: (deviceId: string) => number, memory = new RowMemory()): Rows {
+    const { layout, hourMs, sinceMs, count, strings, columns } = snapshot
+    const rows = new Rows(layout, hourMs, sinceMs, 0, memory)
     rows.count = rows.capacity = rows.cleared = count
     const isOfDevices = LAYERS_OF_DEVICES.includes(layout.layer)
     for (const text of strings) rows.strings.push(text)
@@ -134,6 +140,8 @@ export class Rows {
     this.capacity = 0
     this.cleared = 0
     for (const c of this.layout.columns.keys()) {
+      this.giveBack(this.numbers[c])
+      this.giveBack(this.indices[c])
       this.numbers[c] = new Float64Array(0)
       this.indices[c] = new Int32Array(0)
       this.bytes[c] = []
@@ -266,7 +274,10 @@ export class Rows {
     return index < 0 ? null : this.strings[index]
   }
 
-  /** The columns as they cross to the archive; dictionary indices begin at `firstString`. The arrays are the caller's then, and no row can be added. */
+  /**
+   * The columns as they cross to the archive; dictionary indices begin at `firstString`. The arrays are the caller's then, and no row can be
+   * added; shared memory among them is to be given back when nobody needs it.
+   */
   toColumns(firstString: number): FileColumn[] {
     this.settle()
     return this.layout.columns.map(({ name, type }, c): FileColumn => {
@@ -295,33 +306,32 @@ export class Rows {
   }
 
   private grow(): void {
-    const isMany = this.capacity >= MANY_ROWS && this.rowsExpected > this.capacity
-    this.capacity = isMany ? this.rowsExpected : Math.max(CAPACITY_MIN, this.capacity * 2)
+    if (this.capacity < MANY_ROWS) this.capacity = Math.max(CAPACITY_MIN, this.capacity * 2)
+    else this.capacity = this.rowsExpected > this.capacity ? this.rowsExpected : this.capacity * MANY_GROW_BY
     for (const [c, { type }] of this.layout.columns.entries()) {
-      if (type === 'string') this.indices[c] = grownInt32(this.indices[c], this.capacity)
-      else if (type !== 'bytes') this.numbers[c] = grownFloat64(this.numbers[c], this.capacity)
+      if (type === 'string') this.indices[c] = this.grown(this.indices[c], new Int32Array(this.room(4), 0, this.capacity))
+      else if (type !== 'bytes') this.numbers[c] = this.grown(this.numbers[c], new Float64Array(this.room(8), 0, this.capacity))
     }
+  }
+
+  /** Many rows lie in shared memory: they are served while the archive has them, and need not be copied for that. */
+  private room(bytesPerCell: number): ArrayBufferLike {
+    const bytes = bytesPerCell * this.capacity
+    return this.capacity < MANY_ROWS ? new ArrayBuffer(bytes) : this.memory.take(bytes)
+  }
+
+  private grown<Cells extends Float64Array | Int32Array>(from: Cells, into: Cells): Cells {
+    into.set(from)
+    this.giveBack(from)
+    return into
+  }
+
+  private giveBack({ buffer }: Float64Array | Int32Array): void {
+    if (buffer instanceof SharedArrayBuffer) this.memory.give(buffer)
   }
 }
 
 function shifted(indices: Int32Array, by: number): Int32Array {
   if (by > 0) for (let row = 0; row < indices.length; row++) if (indices[row] >= 0) indices[row] += by
   return indices
-}
-
-/** Many rows lie in shared memory: they are served while the archive has them, and need not be copied for that. */
-function memoryOf(bytes: number, capacity: number): ArrayBufferLike {
-  return capacity < MANY_ROWS ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes)
-}
-
-function grownFloat64(values: Float64Array, capacity: number): Float64Array {
-  const grown = new Float64Array(memoryOf(8 * capacity, capacity))
-  grown.set(values)
-  return grown
-}
-
-function grownInt32(values: Int32Array, capacity: number): Int32Array {
-  const grown = new Int32Array(memoryOf(4 * capacity, capacity))
-  grown.set(values)
-  return grown
 }

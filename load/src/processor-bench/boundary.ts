@@ -82,7 +82,7 @@ export async function measureBoundary(folder: string, devices: readonly Device[]
   const [archiveThread] = [...threadTimes().keys()].filter(thread => !before.has(thread))
   const pool = await poolThreads()
   const processor = newProcessor()
-  const uncommitted = new UncommittedRows()
+  const uncommitted = new UncommittedRows(processor.show(({ outputs }) => outputs.memory))
   const log = new SqliteLogReader(path)
   const costs: BoundaryCost[] = []
   let boundaries = 0

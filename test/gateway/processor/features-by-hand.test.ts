@@ -1,7 +1,9 @@
 import { ROTATING_MACHINE, type Value } from '@tidemark/protocol'
 import { describe, expect, test } from 'vitest'
+import { Processor } from '../../../gateway/src/processor/processor.js'
+import { EventIdsInMemory } from '../../kit/event-ids-in-memory.js'
 import { EVERYTHING } from '../../kit/expect-features.js'
-import { at, type Timeline, timeline } from '../../kit/timeline.js'
+import { at, Timeline, timeline } from '../../kit/timeline.js'
 
 /** Readings of a rotating machine by time; vibration is 1 unless it is given. */
 function machine(...readings: [time: string, temperature: number, more?: Record<string, Value>][]): Timeline {
@@ -104,4 +106,16 @@ describe('readings of one time', () => {
     t.drain()
     expect(t.latestFeatures()).toMatchObject([{ as_of: at('13:02'), level_last_6m: 4, event_count: 4 }])
   })
+})
+
+test('the block of a device in time is no longer when its windows of an hour are full than when they began', () => {
+  const processor = new Processor(new EventIdsInMemory())
+  const t = new Timeline(new EventIdsInMemory(), [], processor).start({}, [ROTATING_MACHINE])
+  const lengths: number[] = []
+  for (let seq = 1; seq <= 150; seq++) {
+    t.reading({ profile: ROTATING_MACHINE, seq, eventTimeMs: at('10:00') + seq * 30_000, values: { temperature: 20, vibration: 1 } })
+    lengths.push(processor.featuresOf('pump-7', 'rotating-machine')!.block.length)
+  }
+  expect(new Set(lengths.slice(0, 2)).size).toBe(1)
+  expect(lengths.at(-1)).toBe(lengths[0])
 })
