@@ -99,3 +99,22 @@ test.each<[string, Partial<Played>]>([
 ])('%s alone makes the verdict false', (_, change) => {
   expect(resultOf({ ...fine, ...change }, MACHINE).ok).toBe(false)
 })
+
+/** Memory by the second, MB; an hour long. */
+function grown(memory: (second: number) => number): number {
+  const [point] = fine.points
+  const points = Array.from({ length: 3600 }, (_, atS) => ({ ...point, atS, rssMb: { ...ROLES, gateway: memory(atS), front: 0 } }))
+  const before = { ...point, phase: 'connecting', atS: -1, rssMb: { ...ROLES, gateway: 5000 } }
+  return resultOf({ ...fine, points: [before, ...points] }, MACHINE).rss_growth_percent
+}
+
+test('memory grows by what it has become more behind the first ten minutes', () => {
+  expect(grown(() => 700)).toBe(0)
+  expect(grown(second => 700 + Math.max(0, second - 600) * (70 / 2999))).toBeCloseTo(10, 1)
+  expect(grown(second => 700 - Math.max(0, second - 600) * (70 / 2999))).toBeCloseTo(-10, 1)
+  expect(grown(second => Math.min(700, 100 + second))).toBe(0)
+})
+
+test('garbage that comes and goes is no growth, whenever the run ends', () => {
+  for (const period of [45, 60, 170]) expect(Math.abs(grown(second => 700 + 50 * ((second % period) / period)))).toBeLessThan(0.5)
+})

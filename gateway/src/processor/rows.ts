@@ -55,8 +55,9 @@ const LAYERS_OF_DEVICES: readonly Layer[] = ['processed', 'curated']
 /** So many rows, and an hour is expected to hold as many as the one before it. */
 const MANY_ROWS = 8192
 
-/** Unused pages of memory that is shared cost nothing, what is left behind does. */
+/** Pages of shared memory that are not used cost nothing, memory that is outgrown does: so it grows by so much, up to what a flush holds at most. */
 const MANY_GROW_BY = 16
+const MANY_AT_ONCE_MAX = 2 ** 21
 
 /** Rows whose cells become null at a time, where cells are written one by one. */
 const CLEARED_AT_ONCE = 64
@@ -306,8 +307,9 @@ export class Rows {
   }
 
   private grow(): void {
-    if (this.capacity < MANY_ROWS) this.capacity = Math.max(CAPACITY_MIN, this.capacity * 2)
-    else this.capacity = this.rowsExpected > this.capacity ? this.rowsExpected : this.capacity * MANY_GROW_BY
+    const isMany = this.capacity >= MANY_ROWS
+    if (isMany && this.rowsExpected > this.capacity) this.capacity = this.rowsExpected
+    else this.capacity = Math.max(CAPACITY_MIN, this.capacity * 2, isMany ? Math.min(this.capacity * MANY_GROW_BY, MANY_AT_ONCE_MAX) : 0)
     for (const [c, { type }] of this.layout.columns.entries()) {
       if (type === 'string') this.indices[c] = this.grown(this.indices[c], new Int32Array(this.room(4), 0, this.capacity))
       else if (type !== 'bytes') this.numbers[c] = this.grown(this.numbers[c], new Float64Array(this.room(8), 0, this.capacity))

@@ -7,7 +7,6 @@ import { isWhole, judge, type Result } from './result.js'
 
 /** Memory is flat when it no longer grows behind the first 10 minutes; behind a third of a shorter run. */
 const SETTLING_S = 600
-const MEDIAN_POINTS = 60
 
 export function resultOf(played: Played, machine: Machine): Result {
   const { scenario, reports, verified, steps, points, disk, cpuS } = played
@@ -65,20 +64,26 @@ export function resultOf(played: Played, machine: Machine): Result {
   return { ...figures, limits, ok: isWhole(figures) && verified.ok && limits.every(({ held }) => held), machine }
 }
 
-/** By how much the median of the last minute of sampling is above that of the first one that counts. */
-function growthPercent(points: readonly Point[], memory: (point: Point) => number): number {
+/**
+ * By how much memory grew once it had settled, along the straight line that fits best: garbage that is collected now and then, a flush
+ * more or less at either end, is no growth.
+ */
+export function growthPercent(points: readonly Point[], memory: (point: Point) => number): number {
   const sampling = points.filter(({ phase }) => phase === 'sampling')
   if (sampling.length < 6) return 0
-  const lengthS = sampling[sampling.length - 1].atS - sampling[0].atS
-  const settled = sampling.filter(({ atS }) => atS - sampling[0].atS >= Math.min(SETTLING_S, lengthS / 3))
-  const width = Math.min(MEDIAN_POINTS, Math.ceil(settled.length / 3))
-  const before = median(settled.slice(0, width).map(memory))
-  return before === 0 ? 0 : (100 * (median(settled.slice(-width).map(memory)) - before)) / before
+  const [beganS, endedS] = [sampling[0].atS, sampling[sampling.length - 1].atS]
+  const settledS = beganS + Math.min(SETTLING_S, (endedS - beganS) / 3)
+  const settled = sampling.filter(({ atS }) => atS >= settledS)
+  const meanS = mean(settled.map(({ atS }) => atS))
+  const meanMb = mean(settled.map(memory))
+  const squares = settled.reduce((sum, { atS }) => sum + (atS - meanS) ** 2, 0)
+  const slope = settled.reduce((sum, point) => sum + (point.atS - meanS) * (memory(point) - meanMb), 0) / squares
+  const before = meanMb - slope * (meanS - settledS)
+  return before > 0 ? (100 * slope * (endedS - settledS)) / before : 0
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? 0
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
 function rounded(value: number, digits: number): number {
