@@ -104,8 +104,9 @@ test.each<[string, Partial<Played>]>([
 function grown(memory: (second: number) => number): number {
   const [point] = fine.points
   const points = Array.from({ length: 3600 }, (_, atS) => ({ ...point, atS, rssMb: { ...ROLES, gateway: memory(atS), front: 0 } }))
-  const before = { ...point, phase: 'connecting', atS: -1, rssMb: { ...ROLES, gateway: 5000 } }
-  return resultOf({ ...fine, points: [before, ...points] }, MACHINE).rss_growth_percent
+  const beside = (phase: string, atS: number) => ({ ...point, phase, atS, rssMb: { ...ROLES, gateway: 5000 } })
+  const all = [beside('connecting', -1), ...points, beside('draining', 3600), beside('draining', 3700)]
+  return resultOf({ ...fine, points: all }, MACHINE).rss_growth_percent
 }
 
 test('memory grows by what it has become more behind the first ten minutes', () => {
