@@ -130,6 +130,7 @@ export class Committer {
       flush.strings
     )
     files.push(...(await this.stageRaw(flush, writer)))
+    await writer.releaseMemory()
     for (const file of files) fsyncFile(this.staged(file))
     fsyncFolder(staging)
     crashPoint('flush')

@@ -38,19 +38,21 @@ export class ParquetWriter {
 
   private constructor(
     private readonly instance: DuckDBInstance,
-    private readonly connection: DuckDBConnection
+    private readonly connection: DuckDBConnection,
+    private readonly memoryLimit: string
   ) {}
 
   static async open(options: ParquetOptions): Promise<ParquetWriter> {
+    const memoryLimit = `${options.memoryMiB}MiB`
     const instance = await DuckDBInstance.create(':memory:', {
       threads: '1',
-      memory_limit: `${options.memoryMiB}MiB`,
+      memory_limit: memoryLimit,
       temp_directory: options.spillFolder,
       preserve_insertion_order: 'true'
     })
     const connection = await instance.connect()
     await connection.run("SET TimeZone = 'UTC'")
-    const writer = new ParquetWriter(instance, connection)
+    const writer = new ParquetWriter(instance, connection, memoryLimit)
     connection.registerTableFunction(writer.sourceFunction())
     return writer
   }
@@ -70,6 +72,14 @@ export class ParquetWriter {
     } finally {
       await this.connection.run('SET preserve_insertion_order = true')
     }
+  }
+
+  /**
+   * Gives the system back what this process has freed, in whatever thread: C's allocator would keep it, in an arena for each of them.
+   * DuckDB has it do so (`malloc_trim`) when it is told a limit of memory, be it the one that holds.
+   */
+  async releaseMemory(): Promise<void> {
+    await this.connection.run(`SET memory_limit = '${this.memoryLimit}'`)
   }
 
   close(): void {

@@ -1,0 +1,32 @@
+/** What a process has freed goes back to the system, as far as C's allocator is glibc's: it rests on what DuckDB does by the way. */
+import { execFileSync } from 'node:child_process'
+import { expect, test } from 'vitest'
+import { temporaryFolder } from './kit.js'
+
+const WRITER = new URL('../../../gateway/dist/archive/parquet.js', import.meta.url).href
+
+/** Prints its memory in MB: with 60,000 arrays of 4 kB, when all but each 50th are freed, and when that has gone back. */
+const PROGRAM = `
+import { readFileSync } from 'node:fs'
+import { ParquetWriter } from '${WRITER}'
+const rss = () => Number(/VmRSS:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024
+const writer = await ParquetWriter.open({ spillFolder: process.argv[1], memoryMiB: 128 })
+let arrays = Array.from({ length: 60_000 }, () => new Float64Array(512))
+const held = rss()
+arrays = arrays.filter((_, i) => i % 50 === 0)
+gc()
+await new Promise(resolve => setTimeout(resolve, 300)) // it sweeps beside
+const freed = rss()
+await writer.releaseMemory()
+console.log(JSON.stringify({ held, freed, released: rss() }))
+writer.close()
+`
+
+const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
+
+test.skipIf(header.glibcVersionRuntime === undefined)('memory that was freed goes back to the system', () => {
+  const args = ['--expose-gc', '--input-type=module', '--eval', PROGRAM, temporaryFolder()]
+  const { held, freed, released } = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }))
+  expect(held - freed).toBeLessThan(100) // or there was nothing to show
+  expect(freed - released).toBeGreaterThan(150)
+})
