@@ -8,6 +8,8 @@ const BYTES_MIN = 4096
 /** What no flush has needed for so many is let go. */
 const ROUNDS_KEPT = 4
 
+const PRESSING_BYTES_MAX = 256 * 1024 * 1024
+
 interface Free {
   readonly memory: SharedArrayBuffer
   /** The round in which it came back. */
@@ -34,11 +36,20 @@ export class RowMemory {
   /** A flush is done with. */
   endRound(): void {
     this.round++
-    this.free = this.free.filter(({ round }) => this.round - round <= ROUNDS_KEPT)
+    const kept = this.free.filter(({ round }) => this.round - round <= ROUNDS_KEPT)
+    if (kept.length === this.free.length) return
+    const before = this.freeBytes
+    this.free = kept
+    pressCollection(before - this.freeBytes)
   }
 
   /** Bytes that nobody has. */
   get freeBytes(): number {
     return this.free.reduce((sum, { memory }) => sum + memory.byteLength, 0)
   }
+}
+
+/** Memory that counts takes the place of as much that does not, for a moment and without being touched: garbage is collected soon. */
+function pressCollection(bytes: number): void {
+  new ArrayBuffer(Math.min(bytes, PRESSING_BYTES_MAX))
 }
