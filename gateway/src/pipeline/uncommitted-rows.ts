@@ -1,7 +1,7 @@
 /**
  * The rows of flushes that the archive has not committed yet: they have left the processor and are in no file, and are served from
- * here meanwhile. Their columns lie in shared memory, so that archive and processor hold them once; it goes back to where it is from
- * when the flush is committed.
+ * here meanwhile. Their columns lie in shared memory, so that archive and processor hold them once; it goes back to the
+ * processor when the flush is committed.
  */
 import type { FileColumn, FileRows, Flush } from '../processor/flush.js'
 import type { RowMemory } from '../processor/row-memory.js'

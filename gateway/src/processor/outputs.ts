@@ -64,7 +64,7 @@ export class Outputs {
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
     if (rows === undefined) {
-      rows = new Rows(layout, hourMs, ingestMs, this.expected.get(layout.id), this.memory)
+      rows = new Rows(layout, hourMs, ingestMs, this.expected.get(layout.id) ?? 0, this.memory)
       this.pending.set(key, rows)
     }
     if (rows.count >= this.discardsFrom && !rows.isDiscarded) rows.discard()

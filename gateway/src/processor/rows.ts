@@ -8,7 +8,7 @@
 import type { Device } from './device.js'
 import { DevicePlaces } from './device-places.js'
 import type { FileColumn, Layer, NumberColumn } from './flush.js'
-import { RowMemory } from './row-memory.js'
+import type { RowMemory } from './row-memory.js'
 
 export type ColumnType = NumberColumn['type'] | 'string' | 'bytes'
 
@@ -100,8 +100,8 @@ export class Rows {
     layout: RowLayout,
     hourMs: number,
     sinceMs: number,
-    private readonly rowsExpected = 0,
-    private readonly memory = new RowMemory()
+    private readonly rowsExpected: number,
+    private readonly memory: RowMemory
   ) {
     this.layout = layout
     this.hourMs = hourMs
@@ -114,7 +114,7 @@ export class Rows {
   }
 
   /** `placeOf`: the place of the device of this ID. */
-  static restore(snapshot: RowsSnapshot, placeOf: (deviceId: string) => number, memory = new RowMemory()): Rows {
+  static restore(snapshot: RowsSnapshot, placeOf: (deviceId: string) => number, memory: RowMemory): Rows {
     const { layout, hourMs, sinceMs, count, strings, columns } = snapshot
     const rows = new Rows(layout, hourMs, sinceMs, 0, memory)
     rows.count = rows.capacity = rows.cleared = count

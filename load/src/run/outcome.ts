@@ -68,7 +68,7 @@ export function resultOf(played: Played, machine: Machine): Result {
  * By how much memory grew once it had settled, along the straight line that fits best: garbage that is collected now and then, a flush
  * more or less at either end, is no growth.
  */
-export function growthPercent(points: readonly Point[], memory: (point: Point) => number): number {
+function growthPercent(points: readonly Point[], memory: (point: Point) => number): number {
   const sampling = points.filter(({ phase }) => phase === 'sampling')
   if (sampling.length < 6) return 0
   const [beganS, endedS] = [sampling[0].atS, sampling[sampling.length - 1].atS]

@@ -1,7 +1,12 @@
 /** What a process has freed goes back to the system, as far as C's allocator is glibc's: it rests on what DuckDB does by the way. */
 import { execFileSync } from 'node:child_process'
-import { expect, test } from 'vitest'
-import { temporaryFolder } from './kit.js'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { Catalog } from '../../../gateway/src/archive/catalog.js'
+import { Committer } from '../../../gateway/src/archive/commit.js'
+import { ParquetWriter } from '../../../gateway/src/archive/parquet.js'
+import { dataPaths } from '../../../gateway/src/archive/paths.js'
+import { recoverArchive } from '../../../gateway/src/archive/recover.js'
+import { flushOf, NOON_MS, range, readings, temporaryFolder, writeLog } from './kit.js'
 
 const WRITER = new URL('../../../gateway/dist/archive/parquet.js', import.meta.url).href
 
@@ -29,4 +34,26 @@ test.skipIf(header.glibcVersionRuntime === undefined)('memory that was freed goe
   const { held, freed, released } = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }))
   expect(held - freed).toBeLessThan(100) // or there was nothing to show
   expect(freed - released).toBeGreaterThan(150)
+})
+
+test('it does so behind each tenth flush', async () => {
+  const dataDir = temporaryFolder()
+  writeLog(dataDir, 25)
+  recoverArchive(dataDir, 0, () => {})
+  const paths = dataPaths(dataDir)
+  const catalog = Catalog.open(paths.catalog)
+  const committer = new Committer(paths, catalog, { shard: 0, memoryMiB: 128 })
+  const released = vi.spyOn(ParquetWriter.prototype, 'releaseMemory')
+  onTestFinished(() => {
+    released.mockRestore()
+    committer.close()
+    catalog.close()
+  })
+  const releasedBy: number[] = []
+  for (const entry of range(1, 25)) {
+    const strings: string[] = []
+    await committer.write(flushOf([entry, entry], [readings(NOON_MS, [entry], strings)], strings))
+    releasedBy.push(released.mock.calls.length)
+  }
+  expect([releasedBy[8], releasedBy[9], releasedBy[18], releasedBy[19], releasedBy[24]]).toEqual([0, 1, 1, 2, 2])
 })
