@@ -187,17 +187,25 @@ export class PlainBatch {
     }
     if (elements !== count) return false
     let sum = 0
-    for (let i = 0; i < count; i++) {
-      const head = bytes[this.at]
-      if (head === NIL) {
-        this.at++
-        values[first + i] = Number.NaN
+    let { at } = this
+    for (let i = first; i < first + count; i++) {
+      const head = bytes[at]
+      if (head <= 0x7f || head >= 0xe0) {
+        at++
+        sum += (head << 24) >> 24
+      } else if (head === NIL) {
+        at++
+        values[i] = Number.NaN
         continue
+      } else {
+        this.at = at
+        sum += this.integer()
+        at = this.at
       }
-      sum += this.integer()
       if (!(sum <= INTEGER_MAX && sum >= -INTEGER_MAX)) return false
-      values[first + i] = sum / scale
+      values[i] = sum / scale
     }
+    this.at = at
     return true
   }
 

@@ -156,8 +156,7 @@ export class Panes {
   insertYoung(table: TablePlan, pane: number): number {
     const { headAt, stride } = table
     const count = this.data[headAt + YOUNG_COUNT]
-    if (count === this.data[headAt + YOUNG_SLOTS])
-      this.resize(table, this.data[headAt + OLD_SLOTS] || oldSlotsFirst(table), slotsAbove(count, table))
+    if (count === this.data[headAt + YOUNG_SLOTS]) this.resize(table, this.data[headAt + OLD_SLOTS], slotsAbove(count, table))
     const { data } = this
     const base = this.baseOf(table, pane)
     data.copyWithin(base + stride, base, base + (count - pane) * stride)
@@ -171,16 +170,7 @@ export class Panes {
     const head = from.slice(0, this.plan.headDoubles)
     head[table.headAt + OLD_SLOTS] = oldSlots
     head[table.headAt + YOUNG_SLOTS] = youngSlots
-    let end = head.length
-    for (const { headAt, stride } of this.plan.tables) {
-      head[headAt + YOUNG_AT] = end
-      end += head[headAt + YOUNG_SLOTS] * stride
-    }
-    for (const { headAt, oldStride } of this.plan.tables) {
-      head[headAt + OLD_AT] = end
-      end += head[headAt + OLD_SLOTS] * oldStride
-    }
-    const data = new Float64Array(end)
+    const data = new Float64Array(layOut(this.plan, head))
     data.set(head)
     for (const { headAt, oldStride, stride } of this.plan.tables) {
       copy(from, from[headAt + OLD_AT], data, head[headAt + OLD_AT], from[headAt + OLD_COUNT] * oldStride)
@@ -244,20 +234,49 @@ export function clearPane(data: Float64Array, base: number, { stride, accumulato
   }
 }
 
-function emptyBlock(plan: Plan): Float64Array {
-  const data = new Float64Array(plan.headDoubles)
-  data[EMITTED_THROUGH] = Number.NEGATIVE_INFINITY
-  data[DIRTY_FROM] = Number.POSITIVE_INFINITY
-  data[DIRTY_THROUGH] = Number.NEGATIVE_INFINITY
-  data[CORRECTED_AT] = Number.NEGATIVE_INFINITY
-  for (const { headAt, accumulators, cachesAt } of plan.tables) {
-    data[headAt + EVICTED_THROUGH] = Number.NEGATIVE_INFINITY
-    data[headAt + OLD_AT] = plan.headDoubles
-    data[headAt + YOUNG_AT] = plan.headDoubles
-    for (const at of cachesAt) data[at] = Number.NaN
-    for (const { oldLastTwoAt: at } of accumulators) if (at >= 0) data.fill(Number.NEGATIVE_INFINITY, at, at + LAST_TWO_DOUBLES)
+/** Writes into a head where the tables' panes lie, by their slots; returns the length of the block. */
+function layOut({ tables, headDoubles }: Plan, head: Float64Array): number {
+  let end = headDoubles
+  for (const { headAt, stride } of tables) {
+    head[headAt + YOUNG_AT] = end
+    end += head[headAt + YOUNG_SLOTS] * stride
   }
-  return data
+  for (const { headAt, oldStride } of tables) {
+    head[headAt + OLD_AT] = end
+    end += head[headAt + OLD_SLOTS] * oldStride
+  }
+  return end
+}
+
+/** By plan: the block of a device without a reading, all of its first room in it. */
+const emptyBlocks = new WeakMap<Plan, Float64Array>()
+
+function emptyBlock(plan: Plan): Float64Array {
+  let block = emptyBlocks.get(plan)
+  if (block === undefined) {
+    block = newBlock(plan)
+    emptyBlocks.set(plan, block)
+  }
+  return block.slice()
+}
+
+function newBlock(plan: Plan): Float64Array {
+  const head = new Float64Array(plan.headDoubles)
+  head[EMITTED_THROUGH] = Number.NEGATIVE_INFINITY
+  head[DIRTY_FROM] = Number.POSITIVE_INFINITY
+  head[DIRTY_THROUGH] = Number.NEGATIVE_INFINITY
+  head[CORRECTED_AT] = Number.NEGATIVE_INFINITY
+  for (const table of plan.tables) {
+    const { headAt, accumulators, cachesAt } = table
+    head[headAt + EVICTED_THROUGH] = Number.NEGATIVE_INFINITY
+    head[headAt + OLD_SLOTS] = oldSlotsFirst(table)
+    head[headAt + YOUNG_SLOTS] = slotsAbove(0, table)
+    for (const at of cachesAt) head[at] = Number.NaN
+    for (const { oldLastTwoAt: at } of accumulators) if (at >= 0) head.fill(Number.NEGATIVE_INFINITY, at, at + LAST_TWO_DOUBLES)
+  }
+  const block = new Float64Array(layOut(plan, head))
+  block.set(head)
+  return block
 }
 
 /** Merges the two readings kept at `at` into those kept at `into`. */

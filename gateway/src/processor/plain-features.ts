@@ -7,9 +7,8 @@ import type { KnownProfile, State } from './state.js'
 
 /** Takes readings [from, behind) in, each as if by itself: what it lets out goes out before the next. */
 export function addToFeatures(state: State, device: Device, known: KnownProfile, plain: PlainBatch, from: number, behind: number): void {
-  const { features: all } = device
   for (let i = from; i < behind; ) {
-    const features = all.length === 1 ? all[0] : null
+    const features = device.features.length === 1 ? device.features[0] : null // the first reading makes them
     if (features === null || features.plan !== known.plan) {
       addOne(state, device, known, plain, i++)
       continue
