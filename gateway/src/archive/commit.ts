@@ -44,12 +44,8 @@ export interface ArchiveOptions {
   readonly memoryMiB: number
 }
 
-/** So many flushes: what the process has freed goes back to the system behind the last of them. Other threads wait for that now and then. */
-const RELEASE_EVERY = 10
-
 export class Committer {
   private writer: ParquetWriter | null = null
-  private flushesUnreleased = 0
   /** A flush behind its commit point whose renames or markers have failed; they are to be done before anything else. */
   private committed: { readonly flush: Flush; readonly files: readonly CatalogFile[]; readonly markers: readonly Marker[] } | null = null
 
@@ -134,10 +130,7 @@ export class Committer {
       flush.strings
     )
     files.push(...(await this.stageRaw(flush, writer)))
-    if (++this.flushesUnreleased === RELEASE_EVERY) {
-      this.flushesUnreleased = 0
-      await writer.releaseMemory()
-    }
+    await writer.releaseMemory()
     for (const file of files) fsyncFile(this.staged(file))
     fsyncFolder(staging)
     crashPoint('flush')

@@ -64,10 +64,11 @@ export class Features extends Panes {
     this.noteAdded(this.endOf(tables[0], run.eventTimesMs[from]), sinks)
   }
 
-  /** Whether a reading lies in the same hop as one that was just taken in, and nothing becomes due by either. */
-  isInOpenHop(takenMs: number, timeMs: number): boolean {
+  /** Whether a reading lies in the same hop as the one that is taken in next, and nothing becomes due by either. */
+  isInOpenHop(nextMs: number, timeMs: number): boolean {
     const [table] = this.plan.tables
-    const hopEndMs = this.endOf(table, takenMs)
+    if (this.count(table) >= PANES_MAX) return false
+    const hopEndMs = this.endOf(table, nextMs)
     return timeMs <= hopEndMs && timeMs > hopEndMs - table.hopMs && this.emittedThroughMs >= hopEndMs - table.hopMs
   }
 

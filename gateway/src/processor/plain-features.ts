@@ -13,17 +13,17 @@ export function addToFeatures(state: State, device: Device, known: KnownProfile,
       addOne(state, device, known, plain, i++)
       continue
     }
-    addRun(state, device, features, plain, i, i + 1)
-    const next = ++i
-    while (i < behind && features.isInOpenHop(plain.eventTimesMs[next - 1], plain.eventTimesMs[i])) i++
-    if (i > next) addRun(state, device, features, plain, next, i)
+    const firstMs = plain.eventTimesMs[i]
+    state.advanceBefore(device, features, firstMs)
+    const first = i++
+    while (i < behind && features.isInOpenHop(firstMs, plain.eventTimesMs[i])) i++
+    addRun(state, device, features, plain, first, i)
   }
 }
 
-/** Takes readings of one hop in. No row may become due before the last of them. */
+/** Takes readings of one hop in. No row may become due by them, or before the last of them. */
 function addRun(state: State, device: Device, features: Features, plain: PlainBatch, from: number, behind: number): void {
   const { eventTimesMs } = plain
-  state.advanceBefore(device, features, eventTimesMs[from])
   features.addRun(plain, from, behind, state.sinks(device, features))
   let { watermarkMs } = device
   let isLate = false

@@ -86,24 +86,28 @@ function writeColumns(
   rows.reserve(behind - from)
   const { count: at } = rows
   const end = at + behind - from
-  rows.indicesOf(READING.device).fill(rows.indexOfDevice(device), at, end)
+  fill(rows.indicesOf(READING.device), rows.indexOfDevice(device), at, end)
   copy(plain.eventTimesMs, from, behind, rows.numbersOf(READING.eventTime), at)
-  rows.numbersOf(READING.ingestTime).fill(state.ingestMs, at, end)
-  rows.numbersOf(READING.epoch).fill(plain.epoch, at, end)
+  fill(rows.numbersOf(READING.ingestTime), state.ingestMs, at, end)
+  fill(rows.numbersOf(READING.epoch), plain.epoch, at, end)
   copy(plain.seqs, from, behind, rows.numbersOf(READING.seq), at)
-  rows.indicesOf(READING.eventId).fill(-1, at, end)
-  rows.indicesOf(READING.clock).fill(rows.indexIn(READING.clock, plain.clock), at, end)
-  rows.numbersOf(READING.profileVersion).fill(plan.profile.version, at, end)
+  fill(rows.indicesOf(READING.eventId), -1, at, end)
+  fill(rows.indicesOf(READING.clock), rows.indexIn(READING.clock, plain.clock), at, end)
+  fill(rows.numbersOf(READING.profileVersion), plan.profile.version, at, end)
   for (let m = 0; m < rules.isText.length; m++) {
     const column = READING.metrics + m
     if (rules.isText[m]) writeTexts(rows, plain.texts[m], from, behind, column)
     else copy(plain.values, m * plain.count + from, m * plain.count + behind, rows.numbersOf(column), at)
   }
-  rows.indicesOf(READING.metrics + rules.isText.length).fill(-1, at, end) // nothing extra
+  fill(rows.indicesOf(READING.metrics + rules.isText.length), -1, at, end) // nothing extra
   return findLate(device, plain, from, behind, rows.numbersOf(READING.late), at)
 }
 
-/** By hand: for the few readings of a batch it is faster than `set`. */
+function fill(cells: Float64Array | Int32Array, value: number, at: number, end: number): void {
+  for (let row = at; row < end; row++) cells[row] = value
+}
+
+/** By hand, as is `fill`: for the few readings of a batch it is faster than `set`. */
 function copy(values: Float64Array, from: number, behind: number, into: Float64Array, at: number): void {
   for (let i = from; i < behind; i++) into[at + i - from] = values[i]
 }
