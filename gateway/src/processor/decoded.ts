@@ -54,6 +54,8 @@ export class EntryDecoder {
   private readonly texts = new Map<string, number>()
   private readonly profilePlaces = new Map<Profile, number>()
   private readonly profiles = new Map<string, Profile>()
+  /** The profile that was asked for last. */
+  private recent: Profile | null = null
   private readonly rules = new Map<Profile, PlainRules>()
   private news: { texts: string[]; profiles: Profile[] } = { texts: [], profiles: [] }
 
@@ -114,19 +116,20 @@ export class EntryDecoder {
     let at = record + PLAIN_HEAD
     for (let i = 0; i < count; i++) cells[at++] = seqs[i]
     for (let i = 0; i < count; i++) cells[at++] = eventTimesMs[i]
-    for (let m = 0; m < metrics; m++) {
-      const texts = rules.isText[m] ? plain.texts[m] : null
-      for (let i = 0; i < count; i++) {
-        const value = texts === null ? values[m * count + i] : this.placeOfText(texts[i])
-        if (value === null) return false
-        cells[at++] = value
-      }
-    }
+    for (let i = 0; i < metrics * count; i++) cells[at + i] = values[i]
+    for (let m = 0; m < metrics; m++, at += count) if (rules.isText[m] && !this.putTexts(plain.texts[m], count, at)) return false
     this.end = at
     return true
   }
 
-  private readonly findProfile = (name: string, version: number) => this.profiles.get(`${name}@${version}`) ?? 'unknown-profile'
+  private readonly findProfile = (name: string, version: number) => {
+    const { recent } = this
+    if (recent?.name === name && recent.version === version) return recent
+    const profile = this.profiles.get(`${name}@${version}`)
+    if (profile === undefined) return 'unknown-profile'
+    this.recent = profile
+    return profile
+  }
 
   private noteControl(payload: Uint8Array): void {
     const control = decodeControl(payload)
@@ -135,6 +138,7 @@ export class EntryDecoder {
 
   private setProfiles(profiles: readonly Profile[]): void {
     this.profiles.clear()
+    this.recent = null
     for (const profile of profiles) {
       this.profiles.set(`${profile.name}@${profile.version}`, profile)
       this.rules.set(profile, plainRules(profile))
@@ -151,6 +155,17 @@ export class EntryDecoder {
     const place = this.deviceCount++
     this.devices.add({ deviceId: asciiText(bytes, start, end), place })
     return place
+  }
+
+  /** Puts the places of texts into the cells from `at` on; false: there are too many. */
+  private putTexts(texts: readonly (string | null)[], count: number, at: number): boolean {
+    let place: number | null = null
+    for (let i = 0; i < count; i++) {
+      if (i === 0 || texts[i] !== texts[i - 1]) place = this.placeOfText(texts[i])
+      if (place === null) return false
+      this.cells[at + i] = place
+    }
+    return true
   }
 
   /** null: there are too many. */

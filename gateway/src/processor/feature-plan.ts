@@ -59,6 +59,8 @@ export interface Accumulator {
   lastTwo: number
   /** Offsets in an old pane: what windows longer than the row's hop need. */
   readonly old: Record<Part, number>
+  /** Of each part that old panes keep: its offset in a young pane, then in an old one. */
+  readonly oldPairs: number[]
   /** In the block's head: the last two of all old panes. */
   oldLastTwoAt: number
 }
@@ -207,6 +209,7 @@ function accumulatorOf(table: TablePlan, metric: number): Accumulator {
     sum: -1,
     lastTwo: -1,
     old: { mean: -1, m2: -1, min: -1, max: -1, sum: -1 },
+    oldPairs: [],
     oldLastTwoAt: -1
   }
   table.accumulators.push(accumulator)
@@ -257,7 +260,11 @@ function layHead(tables: readonly TablePlan[], windows: readonly WindowPlan[]): 
     const counts = Math.ceil((1 + table.accumulators.length) / COUNTS_PER_DOUBLE)
     table.oldStride += counts
     for (const accumulator of table.accumulators) {
-      for (const part of PARTS) if (accumulator.old[part] >= 0) accumulator.old[part] += counts
+      for (const part of PARTS) {
+        if (accumulator.old[part] < 0) continue
+        accumulator.old[part] += counts
+        accumulator.oldPairs.push(accumulator[part], accumulator.old[part])
+      }
       if (accumulator.lastTwo < 0) continue
       accumulator.oldLastTwoAt = end
       end += LAST_TWO_DOUBLES

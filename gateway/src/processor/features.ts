@@ -8,7 +8,18 @@
  *
  * Invariant: a row goes out only while every pane of its windows is kept. What is later than that is named as a repair.
  */
-import { CORRECTED_AT, DIRTY_FROM, DIRTY_THROUGH, EMITTED_THROUGH, EVICTED_THROUGH, type Plan, type TablePlan } from './feature-plan.js'
+import {
+  CORRECTED_AT,
+  DIRTY_FROM,
+  DIRTY_THROUGH,
+  EMITTED_THROUGH,
+  EVICTED_THROUGH,
+  PANE_END,
+  type Plan,
+  type TablePlan,
+  YOUNG_AT,
+  YOUNG_COUNT
+} from './feature-plan.js'
 import { addReading, addRun, age, evict } from './old-panes.js'
 import type { Order, Run } from './pane.js'
 import { Panes } from './panes.js'
@@ -62,6 +73,26 @@ export class Features extends Panes {
     const { tables } = this.plan
     for (let t = 0; t < tables.length; t++) addRun(this, tables[t], run, from, behind)
     this.noteAdded(this.endOf(tables[0], run.eventTimesMs[from]), sinks)
+  }
+
+  /**
+   * Takes a valid reading in if it lies in the last pane of each table, and neither makes a row due nor changes one that is out: as nearly
+   * all do. Where not, answers false, and nothing has happened. `values` holds a number a metric; NaN is null.
+   */
+  addToOpenPanes(order: Order, values: Float64Array): boolean {
+    const { data } = this
+    const { tables } = this.plan
+    const { timeMs } = order
+    for (let t = 0; t < tables.length; t++) {
+      const { headAt, stride, hopMs } = tables[t]
+      const count = data[headAt + YOUNG_COUNT]
+      if (count === 0 || count > PANES_MAX) return false
+      const endMs = data[data[headAt + YOUNG_AT] + (count - 1) * stride + PANE_END]
+      if (timeMs > endMs || timeMs <= endMs - hopMs) return false
+      if (t === 0 && (data[EMITTED_THROUGH] >= endMs || data[EMITTED_THROUGH] < endMs - hopMs)) return false
+    }
+    for (let t = 0; t < tables.length; t++) this.mergeIntoLast(tables[t], order, values)
+    return true
   }
 
   /** Whether a reading lies in the same hop as the one that is taken in next, and nothing becomes due by either. */

@@ -13,11 +13,10 @@ import {
   OLD_SLOTS,
   PANE_END,
   PANE_READINGS,
-  PARTS,
   type TablePlan,
   YOUNG_SLOTS
 } from './feature-plan.js'
-import { keepLastTwo, type Order, type Run } from './pane.js'
+import { keepLastTwo, moveDoubles, type Order, type Run, setDoubles } from './pane.js'
 import { clearPane, mergeLastTwo, oldSlotsFor, type Panes, readingsIn } from './panes.js'
 
 /** Young slots that may stay empty before they are given back: a backlog that has gone out leaves thousands. */
@@ -71,10 +70,11 @@ function ageOne(panes: Panes, table: TablePlan, pane: number, slot: number): voi
   const from = panes.baseOf(table, pane)
   const to = oldBase(panes, table, slot)
   addToCount(data, to, 0, readingsIn(data, from))
-  for (const accumulator of table.accumulators) {
-    addToCount(data, to, accumulator.countPlace, data[from + accumulator.n])
-    for (const part of PARTS) if (accumulator.old[part] >= 0) data[to + accumulator.old[part]] = data[from + accumulator[part]]
-    if (accumulator.lastTwo >= 0) mergeLastTwo(data, from + accumulator.lastTwo, data, accumulator.oldLastTwoAt)
+  for (let a = 0; a < table.accumulators.length; a++) {
+    const { countPlace, n, oldPairs, lastTwo, oldLastTwoAt } = table.accumulators[a]
+    addToCount(data, to, countPlace, data[from + n])
+    for (let i = 0; i < oldPairs.length; i += 2) data[to + oldPairs[i + 1]] = data[from + oldPairs[i]]
+    if (lastTwo >= 0) mergeLastTwo(data, from + lastTwo, data, oldLastTwoAt)
   }
 }
 
@@ -153,7 +153,7 @@ export function evict(panes: Panes, table: TablePlan, endMs: number): void {
   const dropped = count === 0 ? 0 : Math.min(count, Math.max(0, (endMs - data[headAt + OLD_FIRST]) / hopMs + 1))
   if (dropped > 0) {
     const at = data[headAt + OLD_AT]
-    data.copyWithin(at, at + dropped * oldStride, at + count * oldStride)
+    moveDoubles(data, at, at + dropped * oldStride, at + count * oldStride)
     data[headAt + OLD_COUNT] = count - dropped
     data[headAt + OLD_FIRST] += dropped * hopMs
   }
@@ -172,9 +172,9 @@ function revive(panes: Panes, table: TablePlan, slot: number): void {
     clearPane(data, to, table)
     data[to + PANE_END] = data[headAt + OLD_FIRST] + each * hopMs
     data[to + PANE_READINGS] = countAt(data, from, 0)
-    for (const accumulator of table.accumulators) {
-      data[to + accumulator.n] = countAt(data, from, accumulator.countPlace)
-      for (const part of PARTS) if (accumulator.old[part] >= 0) data[to + accumulator[part]] = data[from + accumulator.old[part]]
+    for (const { countPlace, n, oldPairs } of table.accumulators) {
+      data[to + n] = countAt(data, from, countPlace)
+      for (let i = 0; i < oldPairs.length; i += 2) data[to + oldPairs[i]] = data[from + oldPairs[i + 1]]
     }
   }
 }
@@ -186,7 +186,7 @@ function prepend(panes: Panes, table: TablePlan, count: number): void {
   makeRoom(panes, table, before + count)
   const { data } = panes
   const at = data[headAt + OLD_AT]
-  data.copyWithin(at + count * oldStride, at, at + before * oldStride)
+  moveDoubles(data, at + count * oldStride, at, at + before * oldStride)
   data[headAt + OLD_COUNT] = before + count
   data[headAt + OLD_FIRST] -= count * hopMs
   for (let slot = 0; slot < count; slot++) clearOld(panes, table, slot)
@@ -201,8 +201,9 @@ function makeRoom(panes: Panes, table: TablePlan, count: number): void {
 export function clearOld(panes: Panes, table: TablePlan, slot: number): void {
   const { data } = panes
   const base = oldBase(panes, table, slot)
-  data.fill(0, base, base + table.oldStride)
-  for (const { old } of table.accumulators) {
+  setDoubles(data, 0, base, base + table.oldStride)
+  for (let a = 0; a < table.accumulators.length; a++) {
+    const { old } = table.accumulators[a]
     if (old.min >= 0) data[base + old.min] = Number.POSITIVE_INFINITY
     if (old.max >= 0) data[base + old.max] = Number.NEGATIVE_INFINITY
   }

@@ -97,3 +97,18 @@ function isBehind(timeMs: number, epoch: number, seq: number, data: Float64Array
   if (epoch !== data[at + 1]) return epoch > data[at + 1]
   return seq > data[at + 2]
 }
+
+/** Sets doubles [from, behind). By hand, as is `moveDoubles`: so few are done before a built-in would have begun. */
+export function setDoubles(data: Float64Array, value: number, from: number, behind: number): void {
+  for (let at = from; at < behind; at++) data[at] = value
+}
+
+/** More than these are moved faster by a built-in. */
+const MOVED_BY_HAND_MAX = 64
+
+/** Moves doubles [from, behind) to `to`; the two may overlap. */
+export function moveDoubles(data: Float64Array, to: number, from: number, behind: number): void {
+  if (behind - from > MOVED_BY_HAND_MAX) data.copyWithin(to, from, behind)
+  else if (to < from) for (let at = from; at < behind; at++) data[to + at - from] = data[at]
+  else for (let at = behind - 1; at >= from; at--) data[to + at - from] = data[at]
+}

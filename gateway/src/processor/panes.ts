@@ -31,7 +31,7 @@ import {
   YOUNG_COUNT,
   YOUNG_SLOTS
 } from './feature-plan.js'
-import { accumulate, accumulateRun, keepLastTwo, type Order, type Run } from './pane.js'
+import { accumulate, accumulateRun, keepLastTwo, moveDoubles, type Order, type Run, setDoubles } from './pane.js'
 
 /** Room is made at first for as many young panes as a device in time has, but for so many at most; then for an eighth more at a time. */
 const YOUNG_SLOTS_FIRST_MAX = 32
@@ -124,12 +124,22 @@ export class Panes {
 
   /** Merges one reading into the young pane that ends at `endMs`. `values` holds a number a metric; NaN is null. */
   merge(table: TablePlan, endMs: number, order: Order, values: Float64Array): void {
-    const base = this.paneEndingAt(table, endMs)
+    this.mergeAt(this.paneEndingAt(table, endMs), table, order, values)
+  }
+
+  /** Merges one reading into the last young pane, in which it lies. */
+  mergeIntoLast(table: TablePlan, order: Order, values: Float64Array): void {
+    const base = this.baseOf(table, this.count(table) - 1)
+    this.forgetWindows(table, this.data[base + PANE_END])
+    this.mergeAt(base, table, order, values)
+  }
+
+  private mergeAt(base: number, { accumulators }: TablePlan, order: Order, values: Float64Array): void {
     const { data } = this
     data[base + PANE_READINGS]++
-    for (const accumulator of table.accumulators) {
-      const value = values[accumulator.metric]
-      if (!Number.isNaN(value)) accumulate(data, base, accumulator, order, value)
+    for (let a = 0; a < accumulators.length; a++) {
+      const value = values[accumulators[a].metric]
+      if (!Number.isNaN(value)) accumulate(data, base, accumulators[a], order, value)
     }
   }
 
@@ -148,7 +158,7 @@ export class Panes {
     const { data } = this
     const { headAt, stride } = table
     const at = data[headAt + YOUNG_AT]
-    data.copyWithin(at, at + dropped * stride, at + data[headAt + YOUNG_COUNT] * stride)
+    moveDoubles(data, at, at + dropped * stride, at + data[headAt + YOUNG_COUNT] * stride)
     data[headAt + YOUNG_COUNT] -= dropped
   }
 
@@ -159,7 +169,7 @@ export class Panes {
     if (count === this.data[headAt + YOUNG_SLOTS]) this.resize(table, this.data[headAt + OLD_SLOTS], slotsAbove(count, table))
     const { data } = this
     const base = this.baseOf(table, pane)
-    data.copyWithin(base + stride, base, base + (count - pane) * stride)
+    moveDoubles(data, base + stride, base, base + (count - pane) * stride)
     data[headAt + YOUNG_COUNT] = count + 1
     return base
   }
@@ -181,7 +191,7 @@ export class Panes {
 
   /** Forgets the windows over the table that hold the pane ending at `endMs`. */
   forgetWindows({ cachesAt }: TablePlan, endMs: number): void {
-    for (const at of cachesAt) if (this.data[at] >= endMs) this.data[at] = Number.NaN
+    for (let i = 0; i < cachesAt.length; i++) if (this.data[cachesAt[i]] >= endMs) this.data[cachesAt[i]] = Number.NaN
   }
 
   private paneEndingAt(table: TablePlan, endMs: number): number {
@@ -226,11 +236,12 @@ function copy(from: Float64Array, at: number, to: Float64Array, toAt: number, do
 
 /** Makes a young pane at `base` that holds no reading. */
 export function clearPane(data: Float64Array, base: number, { stride, accumulators }: TablePlan): void {
-  data.fill(0, base, base + stride)
-  for (const { min, max, lastTwo } of accumulators) {
+  setDoubles(data, 0, base, base + stride)
+  for (let a = 0; a < accumulators.length; a++) {
+    const { min, max, lastTwo } = accumulators[a]
     if (min >= 0) data[base + min] = Number.POSITIVE_INFINITY
     if (max >= 0) data[base + max] = Number.NEGATIVE_INFINITY
-    if (lastTwo >= 0) data.fill(Number.NEGATIVE_INFINITY, base + lastTwo, base + lastTwo + LAST_TWO_DOUBLES)
+    if (lastTwo >= 0) setDoubles(data, Number.NEGATIVE_INFINITY, base + lastTwo, base + lastTwo + LAST_TWO_DOUBLES)
   }
 }
 

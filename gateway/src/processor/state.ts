@@ -264,9 +264,14 @@ export class State {
 
   raiseWatermark(device: Device, eventTimeMs: number): void {
     if (eventTimeMs <= device.watermarkMs) return
+    this.moveWatermark(device, eventTimeMs)
+    for (const features of device.features) features.advance(eventTimeMs, this.sinks(device, features))
+  }
+
+  /** Raises it where that lets nothing out. */
+  moveWatermark(device: Device, eventTimeMs: number): void {
     device.watermarkMs = eventTimeMs
     this.fleet.noteProgress(device)
-    for (const features of device.features) features.advance(eventTimeMs, this.sinks(device, features))
   }
 
   /**

@@ -12,7 +12,7 @@ import {
   type WindowPlan
 } from './feature-plan.js'
 import { countAt, oldBase } from './old-panes.js'
-import { keepLastTwo } from './pane.js'
+import { keepLastTwo, setDoubles } from './pane.js'
 import { mergeLastTwo, type Panes, readingsIn } from './panes.js'
 
 /** A row's features and flags (0, 1), NaN for null, in the plan's order; and how many readings its longest window holds. */
@@ -121,7 +121,7 @@ export class WindowReader {
     const table = this.plan.tables[window.table]
     const { lastTwo: offset, oldLastTwoAt } = window.accumulators[place]
     const { startMs, youngFrom, youngBehind } = this.spans[w]
-    lastTwo.fill(Number.NEGATIVE_INFINITY)
+    setDoubles(lastTwo, Number.NEGATIVE_INFINITY, 0, LAST_TWO_DOUBLES)
     const isFull = () => lastTwo[LAST_TWO_DOUBLES / 2] > Number.NEGATIVE_INFINITY
     for (let pane = youngBehind - 1; pane >= youngFrom && !isFull(); pane--)
       mergeLastTwo(panes.data, panes.baseOf(table, pane) + offset, lastTwo, 0)
@@ -159,7 +159,7 @@ function mergeAll(panes: Panes, { accumulators }: WindowPlan, table: TablePlan, 
   for (let a = 0; a < accumulators.length; a++) {
     const accumulator = accumulators[a]
     const at = 1 + a * MERGED_DOUBLES
-    into.fill(0, at, at + MERGED_DOUBLES)
+    setDoubles(into, 0, at, at + MERGED_DOUBLES)
     into[at + MIN] = Number.POSITIVE_INFINITY
     into[at + MAX] = Number.NEGATIVE_INFINITY
     let base = oldBase(panes, table, span.oldFrom)
