@@ -26,7 +26,7 @@ export function addToFeatures(state: State, device: Device, known: KnownProfile,
 function addToOpenPanes(state: State, device: Device, { plan }: KnownProfile, plain: PlainBatch): boolean {
   const features = device.features.length === 1 ? device.features[0] : null
   const timeMs = plain.eventTimesMs[0]
-  if (features === null || features.plan !== plan || features.isDirty || timeMs < device.watermarkMs) return false
+  if (features === null || features.plan !== plan || timeMs < device.watermarkMs) return false
   setOrder(plain, 0)
   if (!features.addToOpenPanes(order, plain.values)) return false
   state.moveWatermark(device, timeMs)

@@ -1,5 +1,6 @@
 /** The fast way for plain batches does to the state and the rows exactly what the way for all batches does. */
 import { encode } from '@msgpack/msgpack'
+import { ROTATING_MACHINE } from '@tidemark/protocol'
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import type { LogEntry } from '../../../gateway/src/log/schema.js'
@@ -74,6 +75,43 @@ test('on batches in order, over an hour, late ones among them', async () => {
   const fast = boundariesOf(Processor, t.entries)
   expectSame(fast, boundariesOf(slow, t.entries))
   expect(ledgersOf(fast.at(-1)!.flush)).toMatchObject([{ archived: 400, missing: 0 }])
+})
+
+/** What happens before a reading that is sent by itself: how far its clock goes on, and what else comes. */
+const single = fc.record({
+  stepMs: fc.constantFrom(5000, 5000, 5000, 5000, 10_000, 25_000, 60_000, 0, -5000, -20_000, -90_000, 400_000, 2_000_000),
+  temperature: fc.integer({ min: 0, max: 60 }),
+  power: fc.option(fc.integer({ min: 0, max: 500 })),
+  before: fc.constantFrom('nothing', 'nothing', 'nothing', 'nothing', 'gap', 'end', 'epoch', 'tick', 'silence')
+})
+
+test('on readings that come one a message, whatever their clock does', async () => {
+  const slow = await slowProcessor()
+  let features = 0
+  fc.assert(
+    fc.property(fc.array(single, { minLength: 20, maxLength: 150 }), readings => {
+      const t = new Timeline()
+      t.nowMs = at('48:00')
+      t.start({ idleTimeoutMs: 30_000 }, [ROTATING_MACHINE])
+      let [epoch, seq, eventTimeMs] = [1, 0, at('10:00')]
+      for (const { stepMs, temperature, power, before } of readings) {
+        if (before === 'gap') seq++
+        if (before === 'end') t.batch({ profile: ROTATING_MACHINE, epoch, endOfStreamSeq: seq })
+        if (before === 'epoch') [epoch, seq] = [epoch + 1, 0]
+        if (before === 'tick') t.tick(10_000)
+        if (before === 'silence') t.tick(45_000, 5000)
+        eventTimeMs += stepMs
+        const values = { temperature, vibration: temperature / 10, power_consumption: power }
+        t.reading({ profile: ROTATING_MACHINE, epoch, seq: ++seq, eventTimeMs, values, oldestHeldSeq: seq })
+      }
+      t.drain()
+      leftAlone.mockClear()
+      expectSame(boundariesOf(Processor, t.entries), boundariesOf(slow, t.entries))
+      features += t.features().length
+    }),
+    { numRuns: 60 }
+  )
+  expect(features).toBeGreaterThan(1000)
 })
 
 /** The entries with what they hold decoded, in blocks of so many. */
