@@ -119,3 +119,22 @@ test('the block of a device in time is no longer when its windows of an hour are
   expect(new Set(lengths.slice(0, 2)).size).toBe(1)
   expect(lengths.at(-1)).toBe(lengths[0])
 })
+
+test('a pane that has become old and gets more readings than an old one can count loses nothing', () => {
+  const t = timeline({}, [ROTATING_MACHINE])
+  const MOST = 65_535
+  let seq = 0
+  const send = (temperature: number, ...times: number[]) =>
+    t.batch({
+      profile: ROTATING_MACHINE,
+      readings: times.map(eventTimeMs => ({ seq: ++seq, eventTimeMs, values: { temperature, vibration: 1, power_consumption: 2 } }))
+    })
+  while (seq < MOST) send(10, ...Array.from({ length: Math.min(1000, MOST - seq) }, (_, i) => at('08:00') + (seq + i + 1) * 9))
+  send(10, at('12:00'), at('12:01'))
+  for (const time of ['08:05', '08:06']) send(200, at(time))
+  send(10, at('13:00'), at('13:01'))
+  t.drain()
+  const row = t.latestFeatures().find(({ as_of }) => as_of === at('13:00'))!
+  expect(row.power_sum_24h).toBe(2 * (MOST + 5))
+  expect(row.temp_mean_24h).toBeCloseTo((10 * (MOST + 3) + 2 * 200) / (MOST + 5), 9)
+})
