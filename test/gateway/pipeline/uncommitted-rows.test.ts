@@ -9,18 +9,24 @@ import { type Row, rowsOf } from '../../kit/flush-rows.js'
 import { at, type Timeline, timeline } from '../../kit/timeline.js'
 
 describe('the memory of rows', () => {
-  test('that was given back is taken first, the smallest that fits', () => {
+  test('that was given back is taken by those who want about as much', () => {
     const memory = new RowMemory()
     const [small, large] = [memory.take(10_000), memory.take(50_000)]
     memory.give(large)
     memory.give(small)
-    expect(memory.freeBytes).toBe(60_000)
-    expect(memory.take(9000)).toBe(small)
-    expect(memory.take(9000)).toBe(large)
-    const fresh = memory.take(9000)
+    expect(memory.freeBytes).toBe(small.byteLength + large.byteLength)
+    expect(memory.take(10_100)).toBe(small)
+    const fresh = memory.take(9990)
     expect([small, large].includes(fresh)).toBe(false)
-    expect(fresh.byteLength).toBeGreaterThanOrEqual(9000)
+    expect(fresh.byteLength).toBeGreaterThanOrEqual(9990)
+    expect(memory.take(50_100)).toBe(large)
     expect(memory.freeBytes).toBe(0)
+  })
+
+  test.each([1, 4096, 4097, 10_000, 65_536, 1_000_000, 2_640_123])('of %i bytes is at most an eighth too long, or a page', bytes => {
+    const { byteLength } = new RowMemory().take(bytes)
+    expect(byteLength).toBeGreaterThanOrEqual(bytes)
+    expect(byteLength).toBeLessThanOrEqual(Math.max(4096, bytes * 1.126))
   })
 
   test('that no flush has needed for some time is let go, and no other', () => {
@@ -32,8 +38,23 @@ describe('the memory of rows', () => {
       memory.endRound()
       memory.give(memory.take(10_000))
     }
-    expect(memory.freeBytes).toBe(10_000)
+    expect(memory.freeBytes).toBe(used.byteLength)
     expect(memory.take(10_000)).toBe(used)
+  })
+
+  test('that one flush needed beside what all need is let go too', () => {
+    const memory = new RowMemory()
+    const [first, second, third] = [memory.take(10_000), memory.take(10_000), memory.take(10_000)]
+    for (const each of [third, first, second]) memory.give(each)
+    let underWay = memory.take(10_000)
+    for (let round = 0; round < 6; round++) {
+      const next = memory.take(10_000)
+      memory.give(underWay)
+      memory.endRound()
+      underWay = next
+    }
+    expect([first, second]).toContain(underWay)
+    expect(memory.freeBytes).toBe(first.byteLength)
   })
 })
 
@@ -69,7 +90,7 @@ function rowsIn(flush: Flush): Row[][] {
 
 describe('rows in memory that others had before', () => {
   test('are those that a processor makes that gives none back, while the archive has one flush in work and one waits', () => {
-    const t = minutesOf([20_000, 12_000, 300, 25_000, 24_000, 9000])
+    const t = minutesOf([20_000, 20_300, 300, 20_100, 20_200, 24_900, 25_000, 24_800, 25_100, 9000])
     const processor = new Processor(new EventIdsInMemory())
     const uncommitted = new UncommittedRows(processor.show(({ outputs }) => outputs.memory))
     const underWay: { flush: Flush; expected: Row[][] }[] = []
