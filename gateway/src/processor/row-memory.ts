@@ -8,8 +8,8 @@ const BYTES_MIN = 4096
 /** Sizes between a power of two and the next: so much more than is asked for is not used, and costs nothing. */
 const SIZES_PER_DOUBLING = 8
 
-/** What no flush has needed for so many is let go. */
-const ROUNDS_KEPT = 2
+/** What is not needed while so many flushes come is let go. */
+const ROUNDS_KEPT = 1
 
 const PRESSING_BYTES_MAX = 256 * 1024 * 1024
 

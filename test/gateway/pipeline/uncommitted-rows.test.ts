@@ -90,7 +90,7 @@ function rowsIn(flush: Flush): Row[][] {
 
 describe('rows in memory that others had before', () => {
   test('are those that a processor makes that gives none back, while the archive has one flush in work and one waits', () => {
-    const t = minutesOf([20_000, 20_300, 300, 20_100, 20_200, 24_900, 25_000, 24_800, 25_100, 9000])
+    const t = minutesOf([20_000, 20_300, 20_100, 20_200, 300, 20_100, 24_900, 25_000, 24_800, 25_100, 9000])
     const processor = new Processor(new EventIdsInMemory())
     const uncommitted = new UncommittedRows(processor.show(({ outputs }) => outputs.memory))
     const underWay: { flush: Flush; expected: Row[][] }[] = []
