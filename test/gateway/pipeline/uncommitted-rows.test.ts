@@ -34,7 +34,7 @@ describe('the memory of rows', () => {
     const [used, idle] = [memory.take(10_000), memory.take(50_000)]
     memory.give(used)
     memory.give(idle)
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 2; round++) {
       memory.endRound()
       memory.give(memory.take(10_000))
     }
@@ -47,7 +47,7 @@ describe('the memory of rows', () => {
     const [first, second, third] = [memory.take(10_000), memory.take(10_000), memory.take(10_000)]
     for (const each of [third, first, second]) memory.give(each)
     let underWay = memory.take(10_000)
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 2; round++) {
       const next = memory.take(10_000)
       memory.give(underWay)
       memory.endRound()
