@@ -7,7 +7,7 @@ import type { WaitingHour } from './fleet.js'
 import type { FileRows, HourLedger, RepairMark } from './flush.js'
 import { READING } from './layouts.js'
 import { RowMemory } from './row-memory.js'
-import { type HourTally, type RowLayout, Rows, type RowsSnapshot } from './rows.js'
+import { type HourTally, MANY_ROWS, type RowLayout, Rows, type RowsSnapshot } from './rows.js'
 
 const HOUR_MS = 3_600_000
 
@@ -64,13 +64,20 @@ export class Outputs {
     const key = `${layout.id}/${hourMs}`
     let rows = this.pending.get(key)
     if (rows === undefined) {
-      rows = new Rows(layout, hourMs, ingestMs, this.expected.get(layout.id) ?? 0, this.memory)
+      rows = new Rows(layout, hourMs, ingestMs, this.stillExpected(layout), this.memory)
       this.pending.set(key, rows)
     }
     if (rows.count >= this.discardsFrom && !rows.isDiscarded) rows.discard()
     this.recent.set(layout, rows)
     this.last = rows
     return rows
+  }
+
+  /** Rows of the layout beside many that wait: where a boundary lies behind the turn of an hour, the new one needs no room for all. */
+  private stillExpected({ id }: RowLayout): number {
+    let expected = this.expected.get(id) ?? 0
+    for (const { layout, count } of this.pending.values()) if (layout.id === id && count >= MANY_ROWS) expected -= count
+    return Math.max(0, expected)
   }
 
   /** Counts readings that were written into the rows. */

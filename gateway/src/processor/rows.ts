@@ -53,7 +53,7 @@ const DEVICE = 0
 const LAYERS_OF_DEVICES: readonly Layer[] = ['processed', 'curated']
 
 /** So many rows, and an hour is expected to hold as many as the one before it. */
-const MANY_ROWS = 8192
+export const MANY_ROWS = 8192
 
 /** Pages of shared memory that are not used cost nothing, memory that is outgrown does: so it grows by so much, up to what a flush holds at most. */
 const MANY_GROW_BY = 16

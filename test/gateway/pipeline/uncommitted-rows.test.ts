@@ -1,7 +1,7 @@
 /** Flushes under way lie in memory that is lent: to the archive until it has committed them, then to the rows that come next. */
 import { describe, expect, test } from 'vitest'
 import { UncommittedRows } from '../../../gateway/src/pipeline/uncommitted-rows.js'
-import type { Flush } from '../../../gateway/src/processor/flush.js'
+import type { FileRows, Flush } from '../../../gateway/src/processor/flush.js'
 import { Processor } from '../../../gateway/src/processor/processor.js'
 import { RowMemory } from '../../../gateway/src/processor/row-memory.js'
 import { EventIdsInMemory } from '../../kit/event-ids-in-memory.js'
@@ -80,6 +80,31 @@ function minutesOf(counts: readonly number[]): Timeline {
   }
   t.drain()
   return t
+}
+
+test('at the turn of an hour the new one takes room for what is still to come', () => {
+  const t = timeline({ flushRows: 1_000_000, smallHourRows: 1 })
+  let seq = 0
+  const send = (time: string, batches: number) => {
+    for (let i = 0; i < batches; i++)
+      t.batch({ readings: Array.from({ length: 1000 }, () => ({ seq: ++seq, eventTimeMs: at(time) + (seq % 20) * 1000 })) })
+  }
+  send('13:58', 100)
+  t.tick(60_000, 60_000)
+  send('13:59', 70)
+  send('14:00', 30)
+  t.tick(60_000, 60_000)
+  const [before, turn] = t.flushes.map(({ files }) => files.filter(({ layer }) => layer === 'processed'))
+  expect(before.map(({ rows }) => rows)).toEqual([100_000])
+  expect(turn.map(({ rows }) => rows)).toEqual([70_000, 30_000])
+  const [old, fresh] = turn.map(file => bytesOf(file))
+  expect(fresh).toBeLessThan(0.5 * old)
+})
+
+/** Bytes of the memory that the file's first column of numbers lies in. */
+function bytesOf({ columns }: FileRows): number {
+  for (const { values } of columns) if (values instanceof Float64Array) return values.buffer.byteLength
+  return Number.NaN
 }
 
 const LAYERS = ['processed', 'curated'] as const
