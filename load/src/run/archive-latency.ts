@@ -1,11 +1,12 @@
 /**
  * How long it takes from a reading's event time until a reader of the archive can find it. A row can be read when its file stands in
  * the archive: the gateway renames it there, and the rename is the last change of the file's inode, so its ctime is that moment. Files
- * are seen while the run goes on; in the end DuckDB reads the event times of those that are still there (compaction may have merged
- * some). Files of the final drain are left out, since their rows would have waited longer; unless there are no others.
+ * are seen while the run goes on; in the end DuckDB reads the event times of those that are still there. What compaction has made
+ * is left out: its rows could be read before. So are files of the final drain, whose rows would have waited longer; unless there are no others.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { isCompacted } from '@tidemark/gateway/dist/archive/paths.js'
 import { queryRows, quoteText, withDuckDB } from '../replay/duckdb.js'
 
 export interface ArchiveLatency {
@@ -26,7 +27,7 @@ export class ArchiveWatch {
     if (!existsSync(this.folder)) return
     for (const name of readdirSync(this.folder, { recursive: true, encoding: 'utf8' })) {
       const path = join(this.folder, name)
-      if (!name.endsWith('.parquet') || this.readableMs.has(path)) continue
+      if (!name.endsWith('.parquet') || isCompacted(name) || this.readableMs.has(path)) continue
       try {
         this.readableMs.set(path, statSync(path).ctimeMs)
       } catch {

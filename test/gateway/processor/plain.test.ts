@@ -114,6 +114,22 @@ test('on readings that come one a message, whatever their clock does', async () 
   expect(features).toBeGreaterThan(300)
 })
 
+test('on a batch whose first reading is one open pane too many', async () => {
+  const slow = await slowProcessor()
+  const t = new Timeline()
+  t.nowMs = at('300:00')
+  t.start()
+  for (const [i, time] of ['09:59:30', '10:00:30'].entries()) t.reading({ epoch: 2, seq: 1 + i, eventTimeMs: at(time) })
+  for (let first = 2; first <= 8191; first += 910) {
+    const readings = Array.from({ length: 910 }, (_, i) => ({ seq: first + i, eventTimeMs: at('10:01:30') + (first + i) * 60_000 }))
+    t.batch({ epoch: 1, oldestHeldSeq: 1, readings }) // seq 1 is still to come, so none of them moves the watermark
+  }
+  t.batch({ epoch: 2, readings: Array.from({ length: 12 }, (_, i) => ({ seq: 3 + i, eventTimeMs: at('10:01:02') + i * 2000 })) })
+  t.drain()
+  expectSame(boundariesOf(Processor, t.entries), boundariesOf(slow, t.entries))
+  expect(t.features().find(row => row.as_of === at('10:02'))).toMatchObject({ revision: 0, event_count: 1 })
+})
+
 /** The entries with what they hold decoded, in blocks of so many. */
 function decodedAhead(entries: readonly LogEntry[], block: number): { entries: LogEntry[]; plain: number } {
   const decoder = new EntryDecoder([])
