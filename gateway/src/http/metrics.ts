@@ -20,9 +20,13 @@ export interface Metrics {
   readonly registry: Registry
 }
 
+/** Of prom-client's own: what it makes of a list of all that is open, each socket, at each scrape. */
+const LISTS = ['handles', 'requests', 'resources'].flatMap(name => [`nodejs_active_${name}`, `nodejs_active_${name}_total`])
+
 export function createMetrics({ fronts, admissions, log, pipeline, maintenance }: Measured): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
+  for (const name of LISTS) registry.removeSingleMetric(name)
   addFrontMetrics(registry, fronts, admissions.stats)
   const gauge = (name: string, help: string, read: () => number) => {
     new Gauge({
