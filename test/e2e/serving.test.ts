@@ -214,3 +214,11 @@ describe('the description', () => {
     ])
   })
 })
+
+test('metrics are read without a list of all that is open', async () => {
+  const gateway = await startGateway(join(tempDir(), 'data'))
+  const text = await (await fetch(`${gateway.httpUrl}/metrics`)).text()
+  expect(text).toContain('\nnodejs_heap_size_used_bytes ')
+  expect(text).toContain('\ntidemark_connections 0')
+  expect(text).not.toContain('nodejs_active_')
+})
