@@ -42,15 +42,21 @@ interface WorldError extends Error {
 /** Node and SQLite give their errors a code; DuckDB's begin with their kind. */
 function isOfTheWorld(cause: unknown): cause is WorldError {
   if (!(cause instanceof Error)) return false
-  return typeof (cause as WorldError).code === 'string' || /^(IO|Out of Memory) Error/.test(cause.message)
+  return typeof (cause as WorldError).code === 'string' || cause.message.startsWith('IO Error') || isOutOfMemory(cause)
 }
 
-function remedy({ code, message }: WorldError): string {
+/** Whether DuckDB needed more than its limit of memory. */
+export function isOutOfMemory(cause: unknown): boolean {
+  return cause instanceof Error && cause.message.startsWith('Out of Memory')
+}
+
+function remedy(cause: WorldError): string {
+  const { code, message } = cause
   if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'SQLITE_FULL' || /No space left|quota/i.test(message))
     return 'free disk space there'
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || /Permission denied|Read-only/i.test(message))
     return 'check its owner and permissions'
   if (code === 'EXDEV') return 'staging/ and archive/ must be on one file system'
-  if (message.startsWith('Out of Memory')) return 'give the gateway more memory, or free disk space for what it spills'
+  if (isOutOfMemory(cause)) return 'give the gateway more memory, or free disk space for what it spills'
   return 'check the disk'
 }

@@ -38,7 +38,7 @@ export const compactionSchema = z.strictObject({
   min_files: z.int().min(2).default(4),
   keep: duration.prefault('10m'),
   target: size.prefault('512MiB'),
-  memory: size.pipe(z.number().min(MEMORY_BYTES_MIN, 'give it 64MiB at least')).prefault('128MiB')
+  memory: size.pipe(z.number().min(MEMORY_BYTES_MIN, 'give it 64MiB at least')).prefault('256MiB')
 })
 
 export const retentionSchema = z.strictObject({

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeError } from '../archive/archive-error.js'
+import { isOutOfMemory, writeError } from '../archive/archive-error.js'
 import type { Catalog, CatalogFile } from '../archive/catalog.js'
 import { columnsDigest, oldestNeededEntry } from '../archive/commit.js'
 import { dropUseless } from '../archive/kept-snapshots.js'
@@ -263,9 +263,14 @@ class Pass {
       this.closeWriter() // an error can leave DuckDB unusable
       if (this.context.signal.aborted) return
       const error = writeError(this.context.paths.root, cause)
-      this.failures.push(`${folder}: ${error instanceof Error ? error.message : String(error)}`)
+      this.failures.push(`${folder}: ${error instanceof Error ? error.message : String(error)}${this.hintAt(cause)}`)
       this.failedFolders.add(folder)
     }
+  }
+
+  private hintAt(cause: unknown): string {
+    const { memoryMiB } = this.context.policy
+    return isOutOfMemory(cause) ? `; compaction.memory is ${memoryMiB}MiB: raise it` : ''
   }
 
   private offer(files: readonly CatalogFile[]): void {

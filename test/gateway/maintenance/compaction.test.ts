@@ -190,6 +190,19 @@ test('a file that cannot be read is reported, and the other hours are compacted'
   expect(filesBelow(join(archive.dataDir, 'staging'))).toEqual([])
 })
 
+test('an hour that does not fit in the memory stays as it is, and the failure says what to raise', async () => {
+  const archive = archiveWithLog(20)
+  for (const k of range(0, 3))
+    await archive.write(flushNumber(k, strings => [readings(NOON_MS, range(k * 5000 + 1, k * 5000 + 5000), strings)]))
+  const before = archive.files('processed')
+  const little = await archive.pass({ policy: { ...POLICY, memoryMiB: 4 } })
+  expect(little.failures).toContainEqual(expect.stringMatching(/^processed\/.*Out of Memory.*compaction\.memory is 4MiB: raise it$/s))
+  expect(archive.files('processed')).toEqual(before)
+  expect(filesBelow(join(archive.dataDir, 'staging'))).toEqual([])
+  expect((await archive.pass()).failures).toEqual([])
+  expect(archive.files('processed')).toMatchObject([{ rows: 20_000 }])
+})
+
 test('a pass that is told to stop drops what it has not swapped, and leaves the archive as it was', async () => {
   const archive = await variedArchive()
   const before = archive.files()
