@@ -1,4 +1,5 @@
 import { type TransferListItem, Worker } from 'node:worker_threads'
+import { youngGenerationOf } from '../heaps.js'
 import type { Flush } from '../processor/flush.js'
 import { ArchiveWriteError } from './archive-error.js'
 import type { RecordedSnapshot, Written } from './commit.js'
@@ -50,7 +51,11 @@ export class ArchiveClient {
   private dead: Error | null = null
 
   constructor(data: ArchiveWorkerData) {
-    this.worker = new Worker(new URL('./archive-worker.js', import.meta.url), { workerData: data, name: 'archive' })
+    this.worker = new Worker(new URL('./archive-worker.js', import.meta.url), {
+      workerData: data,
+      name: 'archive',
+      resourceLimits: youngGenerationOf(4)
+    })
     this.worker.on('message', (reply: ArchiveReply) => this.receive(reply))
     this.worker.on('error', error => this.die(error instanceof Error ? error : new Error(String(error))))
     this.worker.on('exit', () => this.die(new Error('the archive worker has stopped')))

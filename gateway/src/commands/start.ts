@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { pino } from 'pino'
 import { type Config, ConfigError, isLoopback, loadConfig, type Overrides } from '../config.js'
 import { startGateway } from '../gateway.js'
-import { growHeapsSlowly } from '../heap-growth.js'
+import { growHeapsSlowly } from '../heaps.js'
 import { TOKEN_VARIABLE } from '../http/http-token.js'
 import { ingestClock } from '../log/ingest-clock.js'
 

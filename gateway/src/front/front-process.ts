@@ -4,7 +4,7 @@
  */
 import { Socket } from 'node:net'
 import { pino } from 'pino'
-import { growHeapsSlowly } from '../heap-growth.js'
+import { growHeapsSlowly } from '../heaps.js'
 import { CoreLink } from './core-link.js'
 import { Front } from './front.js'
 import { FRONT_ENV, type FrontProcessOptions, LINK_DESCRIPTOR } from './front-process-options.js'

@@ -4,6 +4,7 @@
  */
 import { performance } from 'node:perf_hooks'
 import { Worker } from 'node:worker_threads'
+import { youngGenerationOf } from '../heaps.js'
 import type { Appended, AppendReceiver, FrameLog, PackedLog } from './frame-log.js'
 import { type Frame, type FrameInPlace, type FrameKind, frameBytes, writeFrame } from './frames.js'
 import type { FromLogWorker, ToLogWorker } from './messages.js'
@@ -57,7 +58,10 @@ export class LogClient implements FrameLog, PackedLog {
 
   /** Opens the log, making the file where there is none. Rejects with a `LogWriteError` where it cannot. */
   static open(path: string): Promise<LogClient> {
-    const worker = new Worker(new URL('./log-worker.js', import.meta.url), { workerData: { path } })
+    const worker = new Worker(new URL('./log-worker.js', import.meta.url), {
+      workerData: { path },
+      resourceLimits: youngGenerationOf(4)
+    })
     const client = new LogClient(path, worker)
     return new Promise((resolve, reject) => {
       worker.once('error', reject)

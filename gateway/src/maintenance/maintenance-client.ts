@@ -1,6 +1,7 @@
 /** The maintenance worker as the main thread sees it. That it fails stops nobody: the archive only becomes untidy, and the log says so. */
 import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
+import { youngGenerationOf } from '../heaps.js'
 import type { FromMaintenance, MaintenanceStats, MaintenanceWorkerData, ToMaintenance } from './messages.js'
 
 export class MaintenanceClient {
@@ -11,7 +12,11 @@ export class MaintenanceClient {
 
   /** The archive must have been recovered before. */
   constructor(data: MaintenanceWorkerData, logger: Logger) {
-    this.worker = new Worker(new URL('./maintenance-worker.js', import.meta.url), { workerData: data, name: 'maintenance' })
+    this.worker = new Worker(new URL('./maintenance-worker.js', import.meta.url), {
+      workerData: data,
+      name: 'maintenance',
+      resourceLimits: youngGenerationOf(4)
+    })
     this.worker.on('message', (message: FromMaintenance) => {
       if (message.type === 'log') logger[message.level](message.fields, message.message)
       else if (message.type === 'stats') this.stats = message.stats

@@ -4,6 +4,7 @@
  * end.
  */
 import { Worker } from 'node:worker_threads'
+import { youngGenerationOf } from '../heaps.js'
 import type { LogEntry } from '../log/schema.js'
 import { DecodedEntry, DecodedTables } from '../processor/decoded.js'
 import type { DecodedBlock, DecodeOptions, FromDecoder, ToDecoder } from './messages.js'
@@ -31,7 +32,13 @@ export class DecodeAhead {
   }
 
   static start(options: DecodeOptions): DecodeAhead {
-    return new DecodeAhead(new Worker(new URL('./decode-worker.js', import.meta.url), { workerData: options, name: 'decode' }))
+    return new DecodeAhead(
+      new Worker(new URL('./decode-worker.js', import.meta.url), {
+        workerData: options,
+        name: 'decode',
+        resourceLimits: youngGenerationOf(8)
+      })
+    )
   }
 
   /**

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import type { Grant } from '../drain/drain-budget.js'
+import { youngGenerationOf } from '../heaps.js'
 import type { Notice } from '../processor/state.js'
 import type { Repaired } from '../repair/repair-job.js'
 import type { ConfigTold } from './configs.js'
@@ -51,7 +52,11 @@ export class PipelineClient {
 
   /** Recovers the archive and the processor's state. Rejects where that cannot be done. */
   static open(options: PipelineOptions, events: PipelineEvents, logger: Logger): Promise<PipelineClient> {
-    const worker = new Worker(new URL('./processor-worker.js', import.meta.url), { workerData: options, name: 'processor' })
+    const worker = new Worker(new URL('./processor-worker.js', import.meta.url), {
+      workerData: options,
+      name: 'processor',
+      resourceLimits: youngGenerationOf(16)
+    })
     const client = new PipelineClient(worker, events, logger)
     return new Promise((resolve, reject) => {
       let isOpen = false

@@ -3,6 +3,7 @@
  * fails is tried again, ever more seldom; the gateway goes on meanwhile.
  */
 import { Worker } from 'node:worker_threads'
+import { youngGenerationOf } from '../heaps.js'
 import type { FromRepair, RepairWorkerData, ToRepair } from './messages.js'
 import type { Repaired } from './repair-job.js'
 
@@ -44,7 +45,11 @@ export class RepairClient {
     this.retry = null
     this.hasNews = false
     const workerData: RepairWorkerData = { dataDir: this.dataDir, memoryMiB: MEMORY_MIB }
-    const worker = new Worker(new URL('./repair-worker.js', import.meta.url), { workerData, name: 'repair' })
+    const worker = new Worker(new URL('./repair-worker.js', import.meta.url), {
+      workerData,
+      name: 'repair',
+      resourceLimits: youngGenerationOf(4)
+    })
     this.worker = worker
     worker.on('message', (message: FromRepair) => this.receive(message))
     worker.on('error', error => this.receive({ type: 'failed', message: error instanceof Error ? error.message : String(error) }))

@@ -1,5 +1,6 @@
 /** The worker that reads the archive, as the main thread sees it: a few jobs at once, a few that wait, and no more. */
 import { Worker } from 'node:worker_threads'
+import { youngGenerationOf } from '../heaps.js'
 import type { FromServing, Job, JobResult, ToServing } from './messages.js'
 
 /** Jobs under way at once: each holds a thread of the pool that the archive's writers need, too. */
@@ -62,7 +63,11 @@ export class ServingClient {
 
   /** One that died is made anew by the next job. */
   private start(): Worker {
-    const worker = new Worker(new URL('./serving-worker.js', import.meta.url), { workerData: { dataDir: this.dataDir }, name: 'serving' })
+    const worker = new Worker(new URL('./serving-worker.js', import.meta.url), {
+      workerData: { dataDir: this.dataDir },
+      name: 'serving',
+      resourceLimits: youngGenerationOf(4)
+    })
     worker.on('message', (message: FromServing) => this.receive(message))
     const die = (error: Error) => {
       if (this.worker !== worker) return // the jobs are those of the next one
