@@ -5,30 +5,43 @@ import { type ResourceLimits, Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { youngGenerationOf } from '../../gateway/src/heaps.js'
 
-/** Keeps some 80 MB in arrays, of which the oldest half is replaced again and again: it is old when it becomes garbage. Prints what the heap held in the end on average, in bytes. */
+const MiB = 2 ** 20
+
+/**
+ * Keeps some 80 MB in arrays, of which the oldest half is replaced again and again: it is old when it becomes garbage. Tells what the
+ * heap held in the end on average, and the young generation's size at first and at most, in bytes.
+ */
 const SCRIPT = `
   import { setTimeout as sleep } from 'node:timers/promises'
-  import { growHeapsSlowly } from ${JSON.stringify(new URL('../../gateway/dist/heaps.js', import.meta.url).href)}
-  if (process.argv[1] === 'slowly') growHeapsSlowly()
+  import { getHeapSpaceStatistics } from 'node:v8'
+  import { settleHeaps } from ${JSON.stringify(new URL('../../gateway/dist/heaps.js', import.meta.url).href)}
+  const young = () => getHeapSpaceStatistics().find(space => space.space_name === 'new_space').space_size
+  if (process.argv[1] === 'settled') settleHeaps()
+  const first = young()
+  let most = first
   const kept = Array.from({ length: 450_000 }, (_, i) => new Array(16).fill(i))
   const held = []
   for (let n = 0; n < 3_000_000; n++) {
     kept[n % 200_000] = new Array(16).fill(n)
     if (n % 5000 > 0) continue
     await sleep(1)
+    most = Math.max(most, young())
     if (n >= 2_000_000) held.push(process.memoryUsage().heapUsed)
   }
-  console.log(held.reduce((sum, bytes) => sum + bytes, 0) / held.length, kept.length)
+  console.log(JSON.stringify({ mean: held.reduce((sum, bytes) => sum + bytes, 0) / held.length, first, most, kept: kept.length }))
 `
 
-async function meanBytes(how: string): Promise<number> {
+async function heapOf(how: string): Promise<{ mean: number; first: number; most: number }> {
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', SCRIPT, how])
-  return Number(stdout.split(' ')[0])
+  return JSON.parse(stdout)
 }
 
-test('a heap of which little becomes garbage is collected before it has grown by much', async () => {
-  const [slowly, usually] = await Promise.all([meanBytes('slowly'), meanBytes('usually')])
-  expect(slowly).toBeLessThan(usually * 0.8)
+test('a heap that is settled is collected before it has grown by much, and its young generation is what it will be', async () => {
+  const [settled, usual] = await Promise.all([heapOf('settled'), heapOf('usual')])
+  expect(settled.mean).toBeLessThan(usual.mean * 0.8)
+  expect(settled.first).toBeGreaterThan(8 * MiB)
+  expect(settled.most).toBeLessThan(34 * MiB)
+  expect(usual.first).toBeLessThan(8 * MiB)
 })
 
 /** Much of what it makes survives for a while. Tells the largest size of its young generation, in bytes. */
@@ -50,6 +63,6 @@ async function youngBytes(resourceLimits: ResourceLimits): Promise<number> {
 
 test('the young generation of a worker stays within its limit', async () => {
   const [limited, unlimited] = await Promise.all([youngBytes(youngGenerationOf(4)), youngBytes({})])
-  expect(limited).toBeLessThan(2 * 4 * 2 ** 20 + 2 ** 20)
+  expect(limited).toBeLessThan(2 * 4 * MiB + MiB)
   expect(unlimited).toBeGreaterThan(2 * limited)
 })
