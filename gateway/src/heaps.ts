@@ -29,8 +29,8 @@ export function settleHeaps(semiSpaceMebibytes = SEMI_SPACE_MAX): void {
   setFlagsFromString('--semi-space-growth-factor=1')
 }
 
-/** A limit for a worker's young generation, in MiB a semi-space. */
-export function youngGenerationOf(semiSpaceMebibytes: number): ResourceLimits {
+/** A limit for a worker's young generation, in MiB a semi-space: 4 do for one that keeps little of what it makes. */
+export function youngGenerationOf(semiSpaceMebibytes = 4): ResourceLimits {
   return { maxYoungGenerationSizeMb: SPACES * semiSpaceMebibytes }
 }
 

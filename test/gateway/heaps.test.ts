@@ -62,7 +62,7 @@ async function youngBytes(resourceLimits: ResourceLimits): Promise<number> {
 }
 
 test('the young generation of a worker stays within its limit', async () => {
-  const [limited, unlimited] = await Promise.all([youngBytes(youngGenerationOf(4)), youngBytes({})])
+  const [limited, unlimited] = await Promise.all([youngBytes(youngGenerationOf()), youngBytes({})])
   expect(limited).toBeLessThan(2 * 4 * MiB + MiB)
   expect(unlimited).toBeGreaterThan(2 * limited)
 })

@@ -54,7 +54,7 @@ export class ArchiveClient {
     this.worker = new Worker(new URL('./archive-worker.js', import.meta.url), {
       workerData: data,
       name: 'archive',
-      resourceLimits: youngGenerationOf(4)
+      resourceLimits: youngGenerationOf()
     })
     this.worker.on('message', (reply: ArchiveReply) => this.receive(reply))
     this.worker.on('error', error => this.die(error instanceof Error ? error : new Error(String(error))))

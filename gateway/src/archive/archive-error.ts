@@ -29,10 +29,13 @@ export class FlushRefusedError extends Error {
   readonly code = 'FLUSH_REFUSED'
 }
 
-/** What a failed write throws: an `ArchiveWriteError` where disk or memory failed, else `cause` itself, which is our mistake. */
-export function writeError(path: string, cause: unknown): unknown {
+/**
+ * What a failed write throws: an `ArchiveWriteError` where disk or memory failed, else `cause` itself, which is our mistake.
+ * `needsMemory`: what to do where DuckDB had too little.
+ */
+export function writeError(path: string, cause: unknown, needsMemory = 'give the gateway more memory'): unknown {
   if (cause instanceof ArchiveWriteError || cause instanceof FlushRefusedError || !isOfTheWorld(cause)) return cause
-  return new ArchiveWriteError(path, `cannot write the archive in ${path}: ${cause.message}; ${remedy(cause)}`, cause)
+  return new ArchiveWriteError(path, `cannot write the archive in ${path}: ${cause.message}; ${remedy(cause, needsMemory)}`, cause)
 }
 
 interface WorldError extends Error {
@@ -42,21 +45,15 @@ interface WorldError extends Error {
 /** Node and SQLite give their errors a code; DuckDB's begin with their kind. */
 function isOfTheWorld(cause: unknown): cause is WorldError {
   if (!(cause instanceof Error)) return false
-  return typeof (cause as WorldError).code === 'string' || cause.message.startsWith('IO Error') || isOutOfMemory(cause)
+  return typeof (cause as WorldError).code === 'string' || /^(IO|Out of Memory) Error/.test(cause.message)
 }
 
-/** Whether DuckDB needed more than its limit of memory. */
-export function isOutOfMemory(cause: unknown): boolean {
-  return cause instanceof Error && cause.message.startsWith('Out of Memory')
-}
-
-function remedy(cause: WorldError): string {
-  const { code, message } = cause
+function remedy({ code, message }: WorldError, needsMemory: string): string {
   if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'SQLITE_FULL' || /No space left|quota/i.test(message))
     return 'free disk space there'
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || /Permission denied|Read-only/i.test(message))
     return 'check its owner and permissions'
   if (code === 'EXDEV') return 'staging/ and archive/ must be on one file system'
-  if (isOutOfMemory(cause)) return 'give the gateway more memory, or free disk space for what it spills'
+  if (message.startsWith('Out of Memory')) return `${needsMemory}, or free disk space for what it spills`
   return 'check the disk'
 }

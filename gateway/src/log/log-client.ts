@@ -60,7 +60,7 @@ export class LogClient implements FrameLog, PackedLog {
   static open(path: string): Promise<LogClient> {
     const worker = new Worker(new URL('./log-worker.js', import.meta.url), {
       workerData: { path },
-      resourceLimits: youngGenerationOf(4)
+      resourceLimits: youngGenerationOf()
     })
     const client = new LogClient(path, worker)
     return new Promise((resolve, reject) => {

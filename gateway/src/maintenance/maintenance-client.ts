@@ -15,7 +15,7 @@ export class MaintenanceClient {
     this.worker = new Worker(new URL('./maintenance-worker.js', import.meta.url), {
       workerData: data,
       name: 'maintenance',
-      resourceLimits: youngGenerationOf(4)
+      resourceLimits: youngGenerationOf()
     })
     this.worker.on('message', (message: FromMaintenance) => {
       if (message.type === 'log') logger[message.level](message.fields, message.message)

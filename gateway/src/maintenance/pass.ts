@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { isOutOfMemory, writeError } from '../archive/archive-error.js'
+import { writeError } from '../archive/archive-error.js'
 import type { Catalog, CatalogFile } from '../archive/catalog.js'
 import { columnsDigest, oldestNeededEntry } from '../archive/commit.js'
 import { dropUseless } from '../archive/kept-snapshots.js'
@@ -262,15 +262,11 @@ class Pass {
     } catch (cause) {
       this.closeWriter() // an error can leave DuckDB unusable
       if (this.context.signal.aborted) return
-      const error = writeError(this.context.paths.root, cause)
-      this.failures.push(`${folder}: ${error instanceof Error ? error.message : String(error)}${this.hintAt(cause)}`)
+      const { paths, policy } = this.context
+      const error = writeError(paths.root, cause, `raise compaction.memory, which is ${policy.memoryMiB}MiB`)
+      this.failures.push(`${folder}: ${error instanceof Error ? error.message : String(error)}`)
       this.failedFolders.add(folder)
     }
-  }
-
-  private hintAt(cause: unknown): string {
-    const { memoryMiB } = this.context.policy
-    return isOutOfMemory(cause) ? `; compaction.memory is ${memoryMiB}MiB: raise it` : ''
   }
 
   private offer(files: readonly CatalogFile[]): void {

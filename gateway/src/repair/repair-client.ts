@@ -48,7 +48,7 @@ export class RepairClient {
     const worker = new Worker(new URL('./repair-worker.js', import.meta.url), {
       workerData,
       name: 'repair',
-      resourceLimits: youngGenerationOf(4)
+      resourceLimits: youngGenerationOf()
     })
     this.worker = worker
     worker.on('message', (message: FromRepair) => this.receive(message))

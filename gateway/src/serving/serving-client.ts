@@ -66,7 +66,7 @@ export class ServingClient {
     const worker = new Worker(new URL('./serving-worker.js', import.meta.url), {
       workerData: { dataDir: this.dataDir },
       name: 'serving',
-      resourceLimits: youngGenerationOf(4)
+      resourceLimits: youngGenerationOf()
     })
     worker.on('message', (message: FromServing) => this.receive(message))
     const die = (error: Error) => {
