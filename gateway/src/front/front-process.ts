@@ -4,15 +4,15 @@
  */
 import { Socket } from 'node:net'
 import { pino } from 'pino'
-import { settleHeaps } from '../heaps.js'
+import { growHeapsSlowly } from '../heaps.js'
 import { CoreLink } from './core-link.js'
 import { Front } from './front.js'
-import { FRONT_ENV, type FrontProcessOptions, LIGHT_SEMI_SPACE_MEBIBYTES, LINK_DESCRIPTOR } from './front-process-options.js'
+import { FRONT_ENV, type FrontProcessOptions, LINK_DESCRIPTOR } from './front-process-options.js'
 
 const STATS_MS = 1000
 
+growHeapsSlowly()
 const options = JSON.parse(process.env[FRONT_ENV]!) as FrontProcessOptions
-settleHeaps(options.lightSessions ? LIGHT_SEMI_SPACE_MEBIBYTES : undefined)
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 
 const socket = new Socket({ fd: LINK_DESCRIPTOR, readable: true, writable: true })
