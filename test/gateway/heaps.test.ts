@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process'
-import { once } from 'node:events'
 import { promisify } from 'node:util'
-import { type ResourceLimits, Worker } from 'node:worker_threads'
+import type { ResourceLimits } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { youngGenerationOf } from '../../gateway/src/heaps.js'
 
@@ -11,10 +10,9 @@ const MiB = 2 ** 20
  * Keeps some 80 MB in arrays, of which the oldest half is replaced again and again: it is old when it becomes garbage. Tells what the
  * heap held in the end on average, in bytes.
  */
-const SCRIPT = `
+const OLD_GARBAGE = `
   import { setTimeout as sleep } from 'node:timers/promises'
-  import { growHeapsSlowly } from ${JSON.stringify(new URL('../../gateway/dist/heaps.js', import.meta.url).href)}
-  if (process.argv[1] === 'slowly') growHeapsSlowly()
+  if (process.argv[1] === 'settled') settleHeaps()
   const kept = Array.from({ length: 450_000 }, (_, i) => new Array(16).fill(i))
   const held = []
   for (let n = 0; n < 3_000_000; n++) {
@@ -26,35 +24,64 @@ const SCRIPT = `
   console.log(held.reduce((sum, bytes) => sum + bytes, 0) / held.length, kept.length)
 `
 
-async function meanBytes(how: string): Promise<number> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', SCRIPT, how])
-  return Number(stdout.split(' ')[0])
+/** What a script prints in a process whose heaps are settled, or as usual. */
+async function printed(script: string, how: 'settled' | 'usual', flags: string[] = []): Promise<number[]> {
+  const imported = `import { settleHeaps } from ${JSON.stringify(new URL('../../gateway/dist/heaps.js', import.meta.url).href)}\n`
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--input-type=module', '-e', imported + script, how])
+  return stdout.trim().split(' ').map(Number)
 }
 
 test('a heap of which little becomes garbage is collected before it has grown by much', async () => {
-  const [slowly, usually] = await Promise.all([meanBytes('slowly'), meanBytes('usually')])
-  expect(slowly).toBeLessThan(usually * 0.8)
+  const [[settled], [usual]] = await Promise.all([printed(OLD_GARBAGE, 'settled'), printed(OLD_GARBAGE, 'usual')])
+  expect(settled).toBeLessThan(usual * 0.8)
 })
 
-/** Much of what it makes survives for a while. Tells the largest size of its young generation, in bytes. */
+/** Much of what it makes survives for a while. Keeps each capacity that its young generation comes to, in bytes a semi-space. */
 const SURVIVORS = `
-  const { getHeapSpaceStatistics } = require('node:v8')
+  import { getHeapSpaceStatistics } from 'node:v8'
   const kept = []
-  let most = 0
+  const capacities = new Set()
   for (let n = 0; n < 1_500_000; n++) {
     kept[n % 30_000] = new Array(16).fill(n)
-    if (n % 20_000 === 0) most = Math.max(most, getHeapSpaceStatistics().find(space => space.space_name === 'new_space').space_size)
+    if (n % 2000 > 0) continue
+    await new Promise(resolve => setTimeout(resolve, 1))
+    const space = getHeapSpaceStatistics().find(space => space.space_name === 'new_space')
+    capacities.add(space.space_used_size + space.space_available_size)
   }
-  require('node:worker_threads').parentPort.postMessage(most)
 `
 
-async function youngBytes(resourceLimits: ResourceLimits): Promise<number> {
-  const [most] = await once(new Worker(SURVIVORS, { eval: true, resourceLimits }), 'message')
-  return most
+test('the young generation of a main thread grows in one step, and no further', async () => {
+  const script = `
+    if (process.argv[1] === 'settled') settleHeaps()
+    ${SURVIVORS}
+    console.log(...capacities)`
+  const flags = ['--max-semi-space-size=32']
+  const [settled, usual] = await Promise.all([printed(script, 'settled', flags), printed(script, 'usual', flags)])
+  expect(usual.length).toBeGreaterThan(4)
+  expect(settled).toEqual([usual[0], settled[1]])
+  expect(settled[1]).toBeGreaterThan(15.5 * MiB)
+  expect(settled[1]).toBeLessThanOrEqual(16 * MiB)
+})
+
+/** Of a worker in a process whose heaps are settled: its young generation's capacities, in bytes a semi-space. */
+async function workerCapacities(resourceLimits: ResourceLimits): Promise<number[]> {
+  const worker = `
+    import { parentPort } from 'node:worker_threads'
+    ${SURVIVORS}
+    parentPort.postMessage([...capacities])`
+  const script = `
+    import { Worker } from 'node:worker_threads'
+    settleHeaps()
+    const worker = new Worker(${JSON.stringify(worker)}, { eval: true, resourceLimits: ${JSON.stringify(resourceLimits)} })
+    worker.on('message', capacities => console.log(...capacities))`
+  return printed(script, 'settled')
 }
 
-test('the young generation of a worker stays within its limit', async () => {
-  const [limited, unlimited] = await Promise.all([youngBytes(youngGenerationOf()), youngBytes({})])
-  expect(limited).toBeLessThan(2 * 4 * MiB + MiB)
-  expect(unlimited).toBeGreaterThan(2 * limited)
+test('the young generation of a worker is as large as it may be from the start', async () => {
+  for (const mebibytes of [4, 16]) {
+    const [capacity, ...others] = await workerCapacities(youngGenerationOf(mebibytes))
+    expect(others).toEqual([])
+    expect(capacity).toBeGreaterThan(0.97 * mebibytes * MiB)
+    expect(capacity).toBeLessThanOrEqual(mebibytes * MiB)
+  }
 })

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { pino } from 'pino'
 import { type Config, ConfigError, isLoopback, loadConfig, type Overrides } from '../config.js'
 import { startGateway } from '../gateway.js'
-import { growHeapsSlowly } from '../heaps.js'
+import { settleHeaps } from '../heaps.js'
 import { TOKEN_VARIABLE } from '../http/http-token.js'
 import { ingestClock } from '../log/ingest-clock.js'
 
@@ -52,7 +52,7 @@ function checkClock(clockFile: string | undefined): void {
 }
 
 async function run(config: Config): Promise<void> {
-  growHeapsSlowly()
+  settleHeaps()
   const stdout = pino.destination({ dest: 1, sync: false }) // a reader that is slow must not stop the broker
   const logger = pino({ level: config.logLevel, base: null }, stdout)
   const clockFile = process.env.TIDEMARK_CLOCK_FILE

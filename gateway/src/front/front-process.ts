@@ -4,14 +4,14 @@
  */
 import { Socket } from 'node:net'
 import { pino } from 'pino'
-import { growHeapsSlowly } from '../heaps.js'
+import { settleHeaps } from '../heaps.js'
 import { CoreLink } from './core-link.js'
 import { Front } from './front.js'
 import { FRONT_ENV, type FrontProcessOptions, LINK_DESCRIPTOR } from './front-process-options.js'
 
 const STATS_MS = 1000
 
-growHeapsSlowly()
+settleHeaps()
 const options = JSON.parse(process.env[FRONT_ENV]!) as FrontProcessOptions
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 
