@@ -14,6 +14,9 @@ const BUDGET = 1500
 /** Most that an agent sends where nobody grants less, in readings a second. */
 const OWN_RATE = 3000
 
+/** The gateway looks at its devices once a second; this is enough for some looks. */
+const LOOKS_MS = 4000
+
 /** An agent with so many readings of a recording, which are sampled before anything listens at the port. */
 async function startAgent(dir: string, id: string, rows: number, mqttPort: number): Promise<Running> {
   const recording = Array.from({ length: rows }, (_, i) => `${new Date(Date.UTC(2026, 0, 1) + i * 1000).toISOString()},${i % 7}`)
@@ -54,7 +57,7 @@ test('a fleet that comes back at once drains at its grants, which rise as its de
   expect(await gateway.metric('tidemark_drain_devices')).toBe(3)
   expect(await gateway.metric('tidemark_drain_granted_rate')).toBe(BUDGET)
   expect(await Promise.all([short, other, long].map(({ exit }) => exit))).toEqual([0, 0, 0])
-  await until('no grant to be left', async () => (await gateway.metric('tidemark_drain_granted_devices')) === 0)
+  await until('no grant to be left', async () => (await gateway.metric('tidemark_drain_granted_devices')) === 0, LOOKS_MS)
   await gateway.stop()
 
   const told = toldTo(long)

@@ -20,8 +20,8 @@ import type { Presence } from './presence.js'
 import { emptyStats, type FrontStats, type ProcessStats, sumOf } from './stats.js'
 
 /**
- * A light session leaves no garbage that lives longer than a wave, so a small young generation costs no time; with V8's own limit of
- * 16 MiB it grows with what passes, to 22 MB a front more. aedes' clients are made of objects that live longer: they are left alone.
+ * A light session leaves no garbage that lives longer than a wave, so a small young generation costs no time; one of 16 MiB a semi-space
+ * takes 22 MB a front more. aedes' clients are made of objects that live longer: their fronts have that.
  */
 const LIGHT_ARGS = ['--max-semi-space-size=4']
 
